@@ -38,7 +38,7 @@ pub use expiry::delivering::{AlertDelivery, Delivered};
 pub use expiry::listing::of_certificate;
 pub use expiry::message::{AlertMessage, days_left};
 pub use expiry::rules::{ExpiryRule, ExpiryRuleError, ExpiryRules, Lifetime};
-pub use expiry::span::relative;
+pub use expiry::span::{read_span, relative};
 pub use expiry::watch::ExpiryWatch;
 pub use keys::{KeyError, NewKey};
 pub use membership::{Member, Observation, Withdrawal};

@@ -7,7 +7,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use certward_lifecycle::days_left;
+use certward_lifecycle::{days_left, read_span};
 use certward_store::{EndingKind, EndingPage, EndingScope, ListedEnding, Scope, Timestamp};
 use http::Uri;
 use serde::Serialize;
@@ -16,7 +16,6 @@ use utoipa::ToSchema;
 use crate::{auth::Caller, context::Shared, error::Error, page::ListQuery, wire_time};
 
 const WITHIN_DEFAULT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-const DAYS_MAX: u64 = 36_500;
 
 /// A certificate or key that ends, or has ended.
 #[derive(Debug, Serialize, ToSchema)]
@@ -94,17 +93,6 @@ pub(crate) async fn list(State(api): State<Shared>, caller: Caller, uri: Uri) ->
     Ok((next, Json(bodies)).into_response())
 }
 
-fn read_span(text: &str) -> Option<Duration> {
-    let (hours, number) = match (text.strip_suffix('d'), text.strip_suffix('h')) {
-        (Some(days), _) => (24, days),
-        (None, Some(hours)) => (1, hours),
-        (None, None) => return None,
-    };
-    let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-    let hours = number.parse::<u64>().ok().filter(|_| digits)?.checked_mul(hours)?;
-    (hours <= DAYS_MAX * 24).then(|| Duration::from_secs(hours * 60 * 60))
-}
-
 impl EndingBody {
     fn of(listed: &ListedEnding, now: Timestamp) -> Self {
         let (ending, deployment) = (&listed.ending, listed.deployment());
@@ -123,31 +111,6 @@ impl EndingBody {
             days_left: days_left(ending.ends_at, now),
             breaks: ending.kind.consequence(),
             remedy: ending.kind.remedy(deployment.as_ref()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_span_is_days_or_hours() {
-        for (text, hours) in [
-            ("30d", Some(720)),
-            ("12h", Some(12)),
-            ("0d", Some(0)),
-            ("36500d", Some(876_000)),
-            ("36501d", None),
-            ("30", None),
-            ("d", None),
-            ("-1d", None),
-            ("+1d", None),
-            ("1.5d", None),
-            ("99999999999999999999d", None),
-            ("", None),
-        ] {
-            assert_eq!(read_span(text).map(|span| span.as_secs() / 3_600), hours, "{text}");
         }
     }
 }

@@ -1,9 +1,8 @@
 use std::time::Duration;
 
+use certward_lifecycle::read_span;
 use certward_store::Timestamp;
 use time::{Date, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
-
-use super::time_span::span;
 
 /// When an API key ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +22,7 @@ impl KeyEnd {
 
 /// A date is its first moment in UTC.
 pub(super) fn parse_key_end(text: &str) -> Result<KeyEnd, String> {
-    if let Some(span) = span(text) {
+    if let Some(span) = read_span(text) {
         return Ok(KeyEnd::In(span));
     }
     let time = match Date::parse(text, format_description!("[year]-[month]-[day]")) {

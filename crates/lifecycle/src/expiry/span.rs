@@ -1,4 +1,9 @@
+use std::time::Duration;
+
 use certward_store::Timestamp;
+
+/// A hundred years.
+const HOURS_MAX: u64 = 36_500 * 24;
 
 const UNITS: [(i64, &str); 3] = [(24 * 60 * 60, "day"), (60 * 60, "hour"), (60, "minute")];
 
@@ -20,9 +25,41 @@ pub(crate) fn span(ms: i64) -> String {
     format!("{count} {name}{}", if count == 1 { "" } else { "s" })
 }
 
+/// Whole days or hours, such as `30d` or `12h`, up to a hundred years.
+pub fn read_span(text: &str) -> Option<Duration> {
+    let (hours, number) = match (text.strip_suffix('d'), text.strip_suffix('h')) {
+        (Some(days), _) => (24, days),
+        (None, Some(hours)) => (1, hours),
+        (None, None) => return None,
+    };
+    let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    let hours = number.parse::<u64>().ok().filter(|_| digits)?.checked_mul(hours)?;
+    (hours <= HOURS_MAX).then(|| Duration::from_secs(hours * 60 * 60))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_is_days_or_hours() {
+        for (text, hours) in [
+            ("30d", Some(720)),
+            ("12h", Some(12)),
+            ("0d", Some(0)),
+            ("36500d", Some(876_000)),
+            ("36501d", None),
+            ("30", None),
+            ("d", None),
+            ("-1d", None),
+            ("+1d", None),
+            ("1.5d", None),
+            ("99999999999999999999d", None),
+            ("", None),
+        ] {
+            assert_eq!(read_span(text).map(|span| span.as_secs() / 3_600), hours, "{text}");
+        }
+    }
 
     #[test]
     fn times_are_shown_in_words() {
