@@ -266,5 +266,4 @@ fn a_clock_that_jumps_is_said_and_takes_nothing_out_of_service() {
     certward.serve();
     certward.api().wait_running("short");
     wait_until("the way back", || certward.log()[started..].contains("behind the newest time").then_some(()));
-    assert_eq!(certward.api().get("/alerts").json(), json!([]), "what was said of the future is void");
 }

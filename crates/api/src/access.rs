@@ -43,7 +43,8 @@ impl Context {
         deployment: &Deployment,
     ) -> Result<(), Error> {
         let store = self.lifecycle.store();
-        let key = store.read().api_key(&caller.key).await?.ok_or(Error::Unauthorized)?;
+        let key = store.read().api_key(&caller.key).await?;
+        let key = key.filter(|key| key.is_valid_at(store.clock().now())).ok_or(Error::Unauthorized)?;
         if !key.may(scope) {
             return Err(Error::NoScope(scope));
         }

@@ -327,7 +327,9 @@ impl From<AlertChannelError> for Error {
             AlertChannelError::NotFound => Self::NotFound("The alert channel does not exist."),
             AlertChannelError::TooMany(max) => Self::Conflict {
                 code: "CHANNEL_QUOTA",
-                message: format!("There are {max} alert channels already; remove one first."),
+                message: format!(
+                    "The project, or the operator, has {max} alert channels already; remove one first."
+                ),
             },
             AlertChannelError::NothingAllowed => Self::Unprocessable(vec![Detail::nothing_allowed()]),
             AlertChannelError::Denied(denied) => denied.into(),

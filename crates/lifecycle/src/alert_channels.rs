@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 
 use crate::{AlertMessage, Denied, Lifecycle, Undelivered, acting::Acting};
 
-/// Each alert of the operator goes to all of its own.
-const CHANNELS_MAX: u64 = 1_000;
+/// Of each project, and of the operator.
+const CHANNELS_MAX: u64 = 20;
 
 /// A channel to create.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub enum AlertChannelError {
     #[error("the channel does not exist")]
     NotFound,
     /// There are so many already.
-    #[error("there are {0} channels already")]
+    #[error("there are {0} channels of the project already")]
     TooMany(u64),
     /// No network may be reached.
     #[error("alert_allow is empty")]
@@ -70,7 +70,7 @@ impl Lifecycle {
         if !self.alert_sender.may_reach_any() {
             return Err(AlertChannelError::NothingAllowed);
         }
-        if tx.count_alert_channels().await? >= CHANNELS_MAX {
+        if tx.count_alert_channels(new.project.as_ref()).await? >= CHANNELS_MAX {
             return Err(AlertChannelError::TooMany(CHANNELS_MAX));
         }
         let id = self.drawn_text(|text| ChannelId::parse(text).ok());

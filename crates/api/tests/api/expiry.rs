@@ -13,7 +13,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 async fn turn(world: &World) {
     let now = world.lifecycle.store().clock().now();
     world.lifecycle.expiry_watch().turn(now).await.unwrap();
-    world.lifecycle.alert_delivery().turn(now).await.unwrap();
+    world.lifecycle.alert_delivery().turn().await.unwrap();
 }
 
 async fn with_certificate() -> World {

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A round takes as long as its slowest receiver: half a minute at most.
-const SENT_AT_ONCE: u32 = 16;
+const SENT_AT_ONCE: u32 = 64;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -22,6 +22,8 @@ const HOUR: u64 = 60 * MINUTE;
 /// attempt takes.
 const PAUSES: [u64; 9] =
     [45, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR];
+/// Longer than an attempt takes.
+const LAST_PAUSE: Duration = Duration::from_secs(60);
 /// Of a pause: receivers that come back are not met by all alerts at once.
 const JITTER_PERCENT: u64 = 20;
 
@@ -50,31 +52,50 @@ impl AlertDelivery {
         Self { store, sender, entropy }
     }
 
-    /// One attempt for each delivery that is due by `now`.
-    pub async fn turn(&self, now: Timestamp) -> Result<Delivered, StoreError> {
+    /// One attempt for each delivery that is due.
+    pub async fn turn(&self) -> Result<Delivered, StoreError> {
         let mut done = Delivered::default();
-        if !self.store.read().expiry_work(now).await?.deliveries {
+        // Another node may be able to send.
+        if !self.sender.may_reach_any() {
             return Ok(done);
         }
         loop {
-            let due = self.store.take_deliveries(now, SENT_AT_ONCE, |attempt| self.retry_at(now, attempt));
-            let due = due.await?;
-            let is_last = due.len() < SENT_AT_ONCE as usize;
-            self.send(due, now, &mut done).await?;
-            if is_last {
+            // Attempts take a while: each batch has its own time.
+            let now = self.store.now().await?;
+            if !self.store.read().expiry_work(now).await?.deliveries {
                 return Ok(done);
             }
+            let due = self.store.take_deliveries(now, SENT_AT_ONCE, |attempt| self.retry_at(now, attempt));
+            self.send(due.await?, now, &mut done).await?;
         }
     }
 
+    /// The first error of the store, once everything else is sent.
     async fn send(&self, due: Vec<Delivery>, now: Timestamp, done: &mut Delivered) -> Result<(), StoreError> {
         let (mut alerts, mut channels) = (HashMap::new(), HashMap::new());
-        let mut attempts = JoinSet::new();
+        let (mut attempts, mut failed) = (JoinSet::new(), Ok(()));
         for delivery in due {
-            let alert = self.alert(&mut alerts, &delivery.alert).await?;
-            let channel = self.channel(&mut channels, &delivery.channel).await?;
-            // Removed in between.
-            let (Some(alert), Some(channel)) = (alert, channel) else { continue };
+            let read = async {
+                let alert = self.alert(&mut alerts, &delivery.alert).await?;
+                let channel = self.channel(&mut channels, &delivery.channel).await?;
+                Ok::<_, StoreError>(alert.zip(channel))
+            };
+            let (alert, channel) = match read.await {
+                Ok(Some(found)) => found,
+                // Removed in between.
+                Ok(None) => continue,
+                Err(error @ (StoreError::Corrupt(_) | StoreError::Sealed(_))) => {
+                    tracing::error!(alert = %delivery.alert, "an alert cannot be sent: {error}");
+                    let outcome = DeliveryOutcome::Failed("unreadable".to_owned());
+                    done.failed += 1;
+                    failed = failed.and(self.store.finish_delivery(&delivery, &outcome, now).await);
+                    continue;
+                }
+                Err(error) => {
+                    failed = failed.and(Err(error));
+                    continue;
+                }
+            };
             let sender = Arc::clone(&self.sender);
             attempts.spawn(async move {
                 let message = AlertMessage::of(&alert);
@@ -86,23 +107,35 @@ impl AlertDelivery {
             // A panic is logged, and the next attempt remains due.
             let Ok((delivery, channel, sent)) = attempt else { continue };
             let outcome = outcome(&delivery, sent.as_ref().err());
-            match (&outcome, sent) {
-                (DeliveryOutcome::Delivered, _) => done.delivered += 1,
-                (DeliveryOutcome::Retried(_), sent) => {
-                    done.retried += 1;
-                    // Once: the later attempts are in GET /alerts.
-                    if delivery.attempts == 1 {
-                        say(&delivery, &channel, sent.err(), false);
-                    }
-                }
-                (DeliveryOutcome::Failed(_), sent) => {
-                    done.failed += 1;
-                    say(&delivery, &channel, sent.err(), true);
+            self.note(&delivery, &channel, &outcome, sent.err(), done);
+            let now = self.store.clock().now();
+            failed = failed.and(self.store.finish_delivery(&delivery, &outcome, now).await);
+        }
+        failed
+    }
+
+    fn note(
+        &self,
+        delivery: &Delivery,
+        channel: &AlertChannel,
+        outcome: &DeliveryOutcome,
+        undelivered: Option<Undelivered>,
+        done: &mut Delivered,
+    ) {
+        match outcome {
+            DeliveryOutcome::Delivered => done.delivered += 1,
+            DeliveryOutcome::Retried(_) => {
+                done.retried += 1;
+                // Once: the later attempts are in GET /alerts.
+                if delivery.attempts == 1 {
+                    say(delivery, channel, undelivered, false);
                 }
             }
-            self.store.finish_delivery(&delivery, &outcome, self.store.clock().now()).await?;
+            DeliveryOutcome::Failed(_) => {
+                done.failed += 1;
+                say(delivery, channel, undelivered, true);
+            }
         }
-        Ok(())
     }
 
     async fn alert(
@@ -132,7 +165,8 @@ impl AlertDelivery {
     fn retry_at(&self, now: Timestamp, attempt: u32) -> Timestamp {
         let mut bytes = [0; 4];
         self.entropy.fill(&mut bytes);
-        now.after(pause(attempt, u32::from_le_bytes(bytes)).unwrap_or_default())
+        // After the last attempt for as long as it takes, should its node die.
+        now.after(pause(attempt, u32::from_le_bytes(bytes)).unwrap_or(LAST_PAUSE))
     }
 }
 

@@ -1,9 +1,11 @@
 //! Lists what ends, and records the alerts whose rules apply. Any node may do it; one at a time
 //! does, and each alert is recorded, logged and sent once.
 
+use std::time::Duration;
+
 use certward_store::{
-    Alert, Ending, EndingKind, EndingOwner, EndingPage, EndingScope, ListedEnding, NodeId, Store, StoreError,
-    Timestamp, Tx,
+    Alert, DeploymentId, Ending, EndingKind, EndingOwner, EndingPage, EndingScope, ListedEnding, NodeId,
+    Store, StoreError, Timestamp, Tx, VersionId,
 };
 
 use crate::expiry::{
@@ -22,8 +24,10 @@ const PLANNED_AT_ONCE: u32 = 500;
 /// Lines in the log about what ends, at a start.
 const SAID_AT_START: usize = 20;
 const LOOKED_AT_AT_START: u32 = 500;
-/// Between writes of the newest time, in milliseconds.
-const MARK_INTERVAL_MS: i64 = 60_000;
+/// Between looks at the clock, in milliseconds.
+const LOOK_INTERVAL_MS: i64 = 60_000;
+/// A machine without a clock of its own begins behind, and is set right soon: what was said stays.
+const BELIEVED_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// The expiry task's work.
 #[derive(Debug)]
@@ -32,8 +36,9 @@ pub struct ExpiryWatch {
     rules: ExpiryRules,
     clock: ClockWatch,
     has_begun: bool,
-    /// When the newest time was written.
-    marked_at: Option<Timestamp>,
+    looked_at: Option<Timestamp>,
+    /// The uptime when the clock was found to be behind.
+    behind_since: Option<Duration>,
     /// What [`ExpiryWatch::list_api_certificate`] has listed.
     api_certificate: Option<Option<Ending>>,
 }
@@ -42,7 +47,15 @@ impl ExpiryWatch {
     /// All nodes should have the same rules.
     pub fn new(store: Store, rules: ExpiryRules) -> Self {
         let clock = ClockWatch::default();
-        Self { store, rules, clock, has_begun: false, marked_at: None, api_certificate: None }
+        Self {
+            store,
+            rules,
+            clock,
+            has_begun: false,
+            looked_at: None,
+            behind_since: None,
+            api_certificate: None,
+        }
     }
 
     /// Lists the deployments that changed, and records what is due. Returns the new alerts.
@@ -94,15 +107,18 @@ impl ExpiryWatch {
 
     async fn list_and_record(&self, now: Timestamp) -> Result<Vec<Alert>, StoreError> {
         let work = self.store.read().expiry_work(now).await?;
-        if work.listing {
-            while self.list_some(now).await? {}
-        }
+        let listed = if work.listing { self.list_all(now).await } else { Ok(()) };
         let mut alerts = Vec::new();
-        // What was listed just now may be due.
+        // What was listed just now may be due; what could not be listed holds up nothing.
         if work.rules || work.listing {
             while self.record_some(now, &mut alerts).await? {}
         }
-        Ok(alerts)
+        listed.map(|()| alerts)
+    }
+
+    async fn list_all(&self, now: Timestamp) -> Result<(), StoreError> {
+        while self.list_some(now).await? {}
+        Ok(())
     }
 
     /// Logs what has ended or ends soon, earliest first, except what `alerts` have logged.
@@ -128,23 +144,41 @@ impl ExpiryWatch {
         tx.hold_expiry().await?;
         let changed = tx.unlisted(LISTED_AT_ONCE).await?;
         for (id, project, version) in &changed {
-            let upload = match version {
-                Some(version) => tx.version(id, *version).await?,
-                None => None,
-            };
-            let endings = upload.as_ref().map_or_else(Vec::new, listing::of_version);
-            tx.set_endings(&EndingOwner::deployment(id, project), &self.planned(endings, now)).await?;
+            match self.endings_of(id, *version).await {
+                Ok(endings) => {
+                    let owner = EndingOwner::deployment(id, project);
+                    tx.set_endings(&owner, &self.planned(endings, now)).await?;
+                }
+                // Alone: the others are listed.
+                Err(StoreError::Corrupt(what)) => {
+                    tracing::error!(deployment.id = %id, "the certificate's end is not known: {what}");
+                }
+                Err(error) => return Err(error),
+            }
             tx.set_listed(id, *version).await?;
         }
         tx.commit().await?;
         Ok(changed.len() == LISTED_AT_ONCE as usize)
     }
 
+    /// Outside of the transaction, which an unreadable upload would end.
+    async fn endings_of(
+        &self,
+        id: &DeploymentId,
+        version: Option<VersionId>,
+    ) -> Result<Vec<Ending>, StoreError> {
+        let Some(version) = version else { return Ok(Vec::new()) };
+        let upload = self.store.read().version(id, version).await?;
+        Ok(upload.as_ref().map_or_else(Vec::new, listing::of_version))
+    }
+
     /// Whether more may remain.
     async fn record_some(&self, now: Timestamp, alerts: &mut Vec<Alert>) -> Result<bool, StoreError> {
         let mut tx = self.store.begin().await?;
         tx.hold_expiry().await?;
-        let due = tx.due_endings(now, RECORDED_AT_ONCE).await?;
+        let mut due = tx.due_endings(now, RECORDED_AT_ONCE).await?;
+        // As they are removed: two orders could deadlock.
+        due.sort_by_key(|ending| ending.number);
         let jump = self.clock.recent(self.store.clock().uptime());
         let mut recorded = Vec::new();
         for ending in &due {
@@ -165,28 +199,42 @@ impl ExpiryWatch {
         jump: i64,
     ) -> Result<Option<Alert>, StoreError> {
         let (kind, life) = (ending.ending.kind, Lifetime::of(&ending.ending));
-        tx.set_due(ending.number, self.rules.next(kind, life, now)).await?;
+        // Removed since it was read, or locked from here on.
+        if !tx.set_due(ending.number, self.rules.next(kind, life, now)).await? {
+            return Ok(None);
+        }
         let Some(rule) = self.rules.applying(kind, life, now) else { return Ok(None) };
         let owners = tx.ending_owners(ending).await?;
         tx.record_alert(ending, &owners, &rule.to_string(), now, jump).await
     }
 
     async fn look_at_clock(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        if self.marked_at.is_some_and(|at| (now.0 - at.0).abs() < MARK_INTERVAL_MS) {
+        if self.looked_at.is_some_and(|at| (now.0 - at.0).abs() < LOOK_INTERVAL_MS) {
             return Ok(());
         }
         let newest = self.store.read().expiry_marks().await?.clock;
         let newest = Some(newest).filter(|newest| newest.0 > 0);
-        if let Some(jump) = self.clock.observe(now, self.store.clock().uptime(), newest) {
-            say_jump(jump, self.marked_at.is_none());
-            if jump < 0 {
-                self.forget_future(now).await?;
+        let uptime = self.store.clock().uptime();
+        if let Some(jump) = self.clock.observe(now, uptime, newest) {
+            say_jump(jump, self.looked_at.is_none());
+            self.behind_since = (jump < 0).then_some(uptime);
+        }
+        match self.behind_since {
+            // The mark stays: another process must see it, too.
+            Some(since) if uptime.saturating_sub(since) < BELIEVED_AFTER => {}
+            behind => {
+                if behind.is_some() {
+                    self.forget_future(now).await?;
+                    self.behind_since = None;
+                }
+                let mut tx = self.store.begin().await?;
+                tx.set_clock_mark(now).await?;
+                tx.commit().await?;
             }
         }
-        let mut tx = self.store.begin().await?;
-        tx.set_clock_mark(now).await?;
-        tx.commit().await?;
-        self.marked_at = Some(now);
+        // Another node may have removed it, if this one was away for long.
+        self.api_certificate = None;
+        self.looked_at = Some(now);
         Ok(())
     }
 

@@ -14,7 +14,8 @@ use crate::{StoreError, engine::row};
 // 6. the generation (a row of `counter`);
 // 7. `hosts`.
 //
-// `expiry` comes before all of them; who holds it waits for no deployment.
+// `expiry` comes first, or last: its task waits for no deployment, and writes rows of `ending` by
+// number.
 
 /// "cert" in ASCII.
 const SPACE: i32 = 0x6365_7274;

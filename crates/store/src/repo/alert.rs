@@ -94,22 +94,21 @@ impl Reader {
         let limit = i64::from(page.limit);
         self.run(async |conn| {
             let Some(projects) = &page.projects else {
-                let sql = select!("WHERE at < $1 OR (at = $1 AND id < $2) ORDER BY at DESC, id DESC LIMIT $3");
+                let sql = select!("WHERE (at, id) < ($1, $2) ORDER BY at DESC, id DESC LIMIT $3");
                 let rows = sqlx::query(sql).bind(at).bind(id).bind(limit).fetch_all(conn).await?;
                 return rows.iter().map(Alert::read).collect();
             };
             let mut found = Vec::new();
             for project in projects {
-                let sql = select!(
-                    "WHERE project = $4 AND (at < $1 OR (at = $1 AND id < $2)) ORDER BY at DESC, id DESC LIMIT $3"
-                );
+                let sql =
+                    select!("WHERE project = $4 AND (at, id) < ($1, $2) ORDER BY at DESC, id DESC LIMIT $3");
                 let query = sqlx::query(sql).bind(at).bind(id).bind(limit).bind(project.as_str());
                 for row in &query.fetch_all(&mut *conn).await? {
                     found.push(Alert::read(row)?);
                 }
+                found.sort_by(|a, b| (b.at, &b.id).cmp(&(a.at, &a.id)));
+                found.truncate(page.limit as usize);
             }
-            found.sort_by(|a, b| (b.at, &b.id).cmp(&(a.at, &a.id)));
-            found.truncate(page.limit as usize);
             Ok(found)
         })
         .await
@@ -145,7 +144,8 @@ impl Tx {
                 "INSERT INTO alert (id, project, kind, item, rule, subject, begins_at, ends_at, owners, owner_count,
                                     at, clock_jump)
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-                 ON CONFLICT (project, kind, item, rule) DO UPDATE SET withdrawn_at = NULL
+                 ON CONFLICT (project, kind, item, rule) DO UPDATE SET withdrawn_at = NULL,
+                     owners = excluded.owners, owner_count = excluded.owner_count
                  WHERE alert.withdrawn_at IS NOT NULL",
             )
             .bind(random::name())
@@ -179,11 +179,12 @@ impl Tx {
         .await
     }
 
-    /// Removes alerts that were recorded after `now`, by a clock that was ahead. Returns how many.
-    pub async fn remove_alerts_after(&mut self, now: Timestamp) -> Result<u64, StoreError> {
+    /// Removes alerts that were recorded after `now`, by a clock that was ahead, and brings back
+    /// the attempts that it postponed.
+    pub async fn remove_alerts_after(&mut self, now: Timestamp) -> Result<(), StoreError> {
         self.step(async |conn| {
-            let done = sqlx::query("DELETE FROM alert WHERE at > $1").bind(now.0).execute(conn).await?;
-            Ok(done.rows_affected())
+            sqlx::query("DELETE FROM alert WHERE at > $1").bind(now.0).execute(&mut *conn).await?;
+            alert_delivery::bring_back(conn, now).await
         })
         .await
     }

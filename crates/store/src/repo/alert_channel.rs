@@ -52,15 +52,19 @@ impl AlertChannel {
 }
 
 impl Reader {
-    /// All channels, oldest first.
-    ///
-    /// # Errors
-    /// Also [`StoreError::Sealed`].
+    /// All channels, oldest first; one that does not open is logged and left out.
     pub async fn alert_channels(&self) -> Result<Vec<AlertChannel>, StoreError> {
         let sealer = &self.sealer;
         self.run(async |conn| {
             let rows = sqlx::query(select!("ORDER BY created_at, id")).fetch_all(conn).await?;
-            rows.iter().map(|row| AlertChannel::read(row, sealer)).collect()
+            let mut channels = Vec::with_capacity(rows.len());
+            for row in &rows {
+                match AlertChannel::read(row, sealer) {
+                    Ok(channel) => channels.push(channel),
+                    Err(error) => tracing::error!("an alert channel is left out: {error}"),
+                }
+            }
+            Ok(channels)
         })
         .await
     }
@@ -82,10 +86,13 @@ impl Tx {
         self.step(async |conn| find(conn, &store.sealer, id).await).await
     }
 
-    /// How many channels there are.
-    pub async fn count_alert_channels(&mut self) -> Result<u64, StoreError> {
+    /// How many channels a project has; `None`: the operator.
+    pub async fn count_alert_channels(&mut self, project: Option<&ProjectId>) -> Result<u64, StoreError> {
         self.step(async |conn| {
-            let row = sqlx::query("SELECT count(*) AS n FROM alert_channel").fetch_one(conn).await?;
+            let row = sqlx::query("SELECT count(*) AS n FROM alert_channel WHERE coalesce(project, '') = $1")
+                .bind(project.map_or("", ProjectId::as_str))
+                .fetch_one(conn)
+                .await?;
             u64::try_from(row::integer(&row, "n")?).map_err(|_| row::unreadable("n"))
         })
         .await

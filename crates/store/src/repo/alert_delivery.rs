@@ -116,8 +116,10 @@ impl Store {
         let mut tx = self.begin().await?;
         let taken = tx.step(async |conn| {
             lock::expiry(conn).await?;
+            // A removal of the alert or channel may hold it, and wait for another one.
+            let lock = if lock::is_postgres(conn) { " FOR UPDATE SKIP LOCKED" } else { "" };
             let sql = format!(
-                "{COLUMNS} WHERE state = 'pending' AND next_at <= $1 ORDER BY next_at, alert, channel LIMIT $2"
+                "{COLUMNS} WHERE state = 'pending' AND next_at <= $1 ORDER BY next_at, alert, channel LIMIT $2{lock}"
             );
             let rows =
                 sqlx::query(AssertSqlSafe(sql)).bind(now.0).bind(i64::from(limit)).fetch_all(&mut *conn).await?;
@@ -165,13 +167,35 @@ impl Store {
             .bind(state.as_str())
             .bind(next_at.0)
             .bind(failure.cloned())
-            .execute(conn)
+            .execute(&mut *conn)
             .await?;
-            Ok(())
+            match outcome {
+                DeliveryOutcome::Retried(_) => postpone(conn, &delivery.channel, delivery.next_at, now).await,
+                DeliveryOutcome::Delivered | DeliveryOutcome::Failed(_) => Ok(()),
+            }
         });
         finish.await?;
         tx.commit().await
     }
+}
+
+/// The others wait with the one that failed: a receiver that hangs must not hold up all alerts.
+const POSTPONED_MAX_MS: i64 = 5 * 60 * 1000;
+
+async fn postpone(
+    conn: &mut AnyConnection,
+    channel: &ChannelId,
+    to: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE alert_delivery SET next_at = $2 WHERE channel = $1 AND state = 'pending' AND next_at < $2",
+    )
+    .bind(channel.as_str())
+    .bind(to.0.min(now.0.saturating_add(POSTPONED_MAX_MS)))
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// To each channel of its project and of the operator; what was cancelled is due again.
@@ -195,6 +219,20 @@ pub(crate) async fn insert(
     Ok(())
 }
 
+/// Longer than any pause between attempts.
+const PAUSE_MAX_MS: i64 = 29 * 60 * 60 * 1000;
+
+/// Attempts of a time that a clock ahead has set.
+pub(crate) async fn bring_back(conn: &mut AnyConnection, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query("UPDATE alert_delivery SET next_at = $1 WHERE state = 'pending' AND next_at > $2")
+        .bind(now.0)
+        .bind(now.0.saturating_add(PAUSE_MAX_MS))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+// By alert: the planner must not read all that is pending.
 pub(crate) async fn cancel(
     conn: &mut AnyConnection,
     project: &str,
@@ -202,7 +240,8 @@ pub(crate) async fn cancel(
     item: &str,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE alert_delivery SET state = 'cancelled' WHERE state = 'pending' AND alert IN
+        "UPDATE alert_delivery SET state = 'cancelled' WHERE state NOT IN ('delivered', 'failed', 'cancelled')
+         AND alert IN
              (SELECT id FROM alert WHERE project = $1 AND kind = $2 AND item = $3 AND withdrawn_at IS NULL)",
     )
     .bind(project)

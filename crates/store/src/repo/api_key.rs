@@ -93,7 +93,8 @@ impl ApiKeyRecord {
         self.scopes.iter().any(|scope| scope.includes(wanted))
     }
 
-    fn is_valid_at(&self, now: Timestamp) -> bool {
+    /// Whether it has not ended.
+    pub fn is_valid_at(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| now < end)
     }
 

@@ -68,15 +68,18 @@ pub struct ExpiryWork {
     pub deliveries: bool,
 }
 
-/// The condition that the certificate is still that of the newest upload.
-const CURRENT: &str = "NOT EXISTS (SELECT 1 FROM deployment d WHERE d.id = e.owner
-    AND e.kind IN ('leaf', 'intermediate', 'clientCA')
-    AND coalesce(d.ending_version, -1) <> coalesce(d.tls_version, -1))";
+/// The condition that the owner is there and has it still. A node of the release before removes
+/// deployments and keys without their rows here.
+const CURRENT: &str = "(e.kind = 'apiCertificate'
+    OR (e.kind = 'apiKey' AND EXISTS (SELECT 1 FROM api_key k WHERE k.key = e.owner))
+    OR (e.kind IN ('leaf', 'intermediate', 'clientCA')
+        AND EXISTS (SELECT 1 FROM deployment d WHERE d.id = e.owner AND d.project = e.project
+                    AND coalesce(d.ending_version, -1) = coalesce(d.tls_version, -1))))";
 
 const COLUMNS: &str =
     "e.number, e.owner, e.kind, e.item, e.project, e.subject, e.begins_at, e.ends_at FROM ending e";
 
-const PAGE: &str = "e.ends_at <= $1 AND (e.ends_at > $2 OR (e.ends_at = $2 AND e.number > $3))";
+const PAGE: &str = "e.ends_at <= $1 AND (e.ends_at, e.number) > ($2, $3)";
 const IN_ORDER: &str = "ORDER BY e.ends_at, e.number LIMIT $4";
 
 /// A page of endings: until when, after which end and number, and how many.
@@ -115,13 +118,13 @@ impl Reader {
             for project in projects {
                 let shown = "e.project = $5 AND e.kind <> 'apiKey'";
                 found.extend(page_of(conn, page, shown, Some(project.as_str())).await?);
+                cut(&mut found, page.limit);
             }
             for key in keys(conn, key, other_keys, projects).await? {
                 let shown = "e.owner = $5 AND e.kind = 'apiKey'";
                 found.extend(page_of(conn, page, shown, Some(&key)).await?);
             }
-            found.sort_by_key(|ending| (ending.ending.ends_at, ending.number));
-            found.truncate(page.limit as usize);
+            cut(&mut found, page.limit);
             Ok(found)
         })
         .await
@@ -149,6 +152,12 @@ impl Reader {
         })
         .await
     }
+}
+
+/// The first ones.
+fn cut(found: &mut Vec<ListedEnding>, limit: u32) {
+    found.sort_by_key(|ending| (ending.ending.ends_at, ending.number));
+    found.truncate(limit as usize);
 }
 
 /// `name` is parameter $5 of `shown`.
@@ -292,15 +301,16 @@ impl Tx {
         .await
     }
 
-    /// When its next rule applies.
-    pub async fn set_due(&mut self, ending: i64, due_at: Option<Timestamp>) -> Result<(), StoreError> {
+    /// When its next rule applies. `false`: it was removed in between. Its removal waits from here
+    /// on.
+    pub async fn set_due(&mut self, ending: i64, due_at: Option<Timestamp>) -> Result<bool, StoreError> {
         self.step(async |conn| {
-            sqlx::query("UPDATE ending SET due_at = $2 WHERE number = $1")
+            let done = sqlx::query("UPDATE ending SET due_at = $2 WHERE number = $1")
                 .bind(ending)
                 .bind(due_at.map(|due| due.0))
                 .execute(conn)
                 .await?;
-            Ok(())
+            Ok(done.rows_affected() > 0)
         })
         .await
     }
@@ -312,25 +322,34 @@ pub(crate) async fn set(
     endings: &[(Ending, Option<Timestamp>)],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let rows = sqlx::query("SELECT number, kind, item, project FROM ending WHERE owner = $1")
+    // Two owners of one certificate that lose it at once must see each other.
+    lock::expiry(conn).await?;
+    // In the order of the expiry task, which locks them, too.
+    let rows = sqlx::query("SELECT number, kind, item, project FROM ending WHERE owner = $1 ORDER BY number")
         .bind(owner.name.as_str())
         .fetch_all(&mut *conn)
         .await?;
-    let mut listed = Vec::new();
+    let wanted = |of: EndingKind, item: &str| {
+        endings.iter().any(|(ending, _)| ending.kind == of && ending.item == item)
+    };
+    let mut kept = Vec::new();
     for row in &rows {
-        let kind = kind(row)?;
-        if owner.kinds.contains(&kind) {
-            listed.push((row::integer(row, "number")?, kind, row::text(row, "item")?, project(row)?));
+        // A kind of a newer release.
+        let Ok(kind) = kind(row) else { continue };
+        let (item, of) = (row::text(row, "item")?, project(row)?);
+        if !owner.kinds.contains(&kind) {
+            continue;
+        }
+        // The id may have been another project's.
+        if wanted(kind, &item) && of == owner.project {
+            kept.push((kind, item));
+        } else {
+            remove(conn, row::integer(row, "number")?, of.as_ref(), kind, &item, now).await?;
         }
     }
     for (ending, due_at) in endings {
-        if !listed.iter().any(|(_, kind, item, _)| (*kind, item) == (ending.kind, &ending.item)) {
+        if !kept.iter().any(|(kind, item)| (*kind, item) == (ending.kind, &ending.item)) {
             insert(conn, owner, ending, *due_at).await?;
-        }
-    }
-    for (number, kind, item, project) in &listed {
-        if !endings.iter().any(|(ending, _)| (ending.kind, &ending.item) == (*kind, item)) {
-            remove(conn, *number, project.as_ref(), *kind, item, now).await?;
         }
     }
     Ok(())
@@ -369,16 +388,27 @@ async fn remove(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM ending WHERE number = $1").bind(number).execute(&mut *conn).await?;
-    let left = sqlx::query("SELECT 1 FROM ending WHERE item = $1 AND kind = $2 AND project = $3 LIMIT 1")
-        .bind(item)
-        .bind(kind.as_str())
-        .bind(project_text(project))
-        .fetch_optional(&mut *conn)
-        .await?;
+    let left = sqlx::query(
+        "SELECT 1 FROM ending WHERE item = $1 AND kind = $2 AND project = $3 ORDER BY number LIMIT 1",
+    )
+    .bind(item)
+    .bind(kind.as_str())
+    .bind(project_text(project))
+    .fetch_optional(&mut *conn)
+    .await?;
     match left {
         Some(_) => Ok(()),
         None => alert::withdraw(conn, project, kind, item, now).await,
     }
+}
+
+/// What is left of a removed project: keys that it limited.
+pub(crate) async fn leave_project(conn: &mut AnyConnection, project: &ProjectId) -> Result<(), StoreError> {
+    sqlx::query("UPDATE ending SET project = '' WHERE project = $1")
+        .bind(project.as_str())
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 pub(crate) async fn remove_deployment(

@@ -3,7 +3,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
 use crate::{
     Boundary, ProjectId, Reader, StoreError, Timestamp, Tx, UpstreamAllow,
     engine::{lock, row},
-    repo::{alert, api_key, host_suffix},
+    repo::{alert, api_key, ending, host_suffix},
 };
 
 /// A group of deployments.
@@ -129,7 +129,8 @@ impl Tx {
         self.change(async |conn| {
             // Cascades to its rows of API keys and to its alert channels.
             sqlx::query("DELETE FROM project WHERE id = $1").bind(id.as_str()).execute(&mut *conn).await?;
-            alert::remove_of_project(conn, id).await
+            alert::remove_of_project(conn, id).await?;
+            ending::leave_project(conn, id).await
         })
         .await
     }

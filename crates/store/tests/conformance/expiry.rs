@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
 use certward_store::{
-    Alert, AlertChannel, AlertPage, AlertReceiver, ChannelId, DeliveryOutcome, DeliveryState, Ending,
-    EndingKind, EndingOwner, EndingPage, EndingScope, ListedEnding, ProjectId, Scope, Timestamp, Tx,
+    Alert, AlertChannel, AlertPage, AlertReceiver, ChannelId, DeliveryOutcome, DeliveryState, DeploymentId,
+    Ending, EndingKind, EndingOwner, EndingPage, EndingScope, ListedEnding, ProjectId, Scope, Timestamp, Tx,
     WebhookSecret, WebhookUrl,
 };
 use zeroize::Zeroizing;
@@ -22,6 +22,9 @@ on_both_engines![
     a_channel_is_sealed_and_goes_with_its_project,
     a_key_is_refused_from_its_end_on,
     the_end_of_a_key_or_node_goes_with_it,
+    what_an_older_release_removed_ends_no_more,
+    what_is_removed_while_it_is_due_is_not_said,
+    a_receiver_that_fails_holds_up_its_own_alerts_only,
 ];
 
 const LIMIT: u32 = 100;
@@ -49,8 +52,28 @@ async fn list(world: &World, owner: &EndingOwner, endings: &[Ending]) {
     tx.commit().await.expect("committed");
 }
 
+/// With its deployment.
+async fn list_of(world: &World, name: &str, of_project: &str, endings: &[Ending]) {
+    if world.store.read().deployment(&id(name)).await.expect("read").is_none() {
+        let made = crate::world::deployment(name, of_project, &[]);
+        let mut tx = world.begin().await;
+        tx.insert_deployment(&made).await.expect("written").expect("free");
+        tx.commit().await.expect("committed");
+    }
+    list(world, &of(name, of_project), endings).await;
+}
+
 fn of(name: &str, of_project: &str) -> EndingOwner {
     EndingOwner::deployment(&id(name), &project(of_project))
+}
+
+/// With a leaf of its own that ends at 10, due at once.
+async fn listed_deployment(world: &World, name: &str) -> DeploymentId {
+    let made = world.deployment(name).await;
+    world.upload(&made.id, b"key").await;
+    unlisted(world).await;
+    list_of(world, name, "default", &[leaf(name, 10)]).await;
+    made.id
 }
 
 async fn all(world: &World, scope: &EndingScope) -> Vec<ListedEnding> {
@@ -153,7 +176,7 @@ async fn what_ends_is_listed_in_pages_of_any_size(world: World) {
     for number in 0..20 {
         let name = format!("d{number}");
         let endings = [leaf(&name, 1_000 + number % 4), ending(EndingKind::ClientCa, "shared", 5_000)];
-        list(&world, &of(&name, "default"), &endings).await;
+        list_of(&world, &name, "default", &endings).await;
     }
     let whole = all(&world, &EndingScope::All).await;
     assert_eq!(whole.len(), 40);
@@ -172,7 +195,7 @@ async fn what_ends_is_listed_in_pages_of_any_size(world: World) {
     let soon = EndingPage { until: Timestamp(1_001), after: None, limit: LIMIT };
     assert_eq!(world.store.read().endings(&EndingScope::All, soon).await.expect("read").len(), 10);
     // What stays keeps its number: a page that was read goes on from it.
-    list(&world, &of("d0", "default"), &[leaf("new", 9_000), ending(EndingKind::ClientCa, "shared", 5_000)])
+    list_of(&world, "d0", "default", &[leaf("new", 9_000), ending(EndingKind::ClientCa, "shared", 5_000)])
         .await;
     let kept = all(&world, &EndingScope::All).await;
     assert_eq!(whole.iter().filter(|listed| kept.contains(listed)).count(), 39);
@@ -197,8 +220,8 @@ async fn a_key_sees_what_ends_in_its_projects(world: World) {
         made.push(key);
     }
     tx.commit().await.expect("committed");
-    list(&world, &of("a", "ours"), &[leaf("a", 1)]).await;
-    list(&world, &of("b", "theirs"), &[leaf("b", 2)]).await;
+    list_of(&world, "a", "ours", &[leaf("a", 1)]).await;
+    list_of(&world, "b", "theirs", &[leaf("b", 2)]).await;
     list(&world, &EndingOwner::node(&node("n1")), &[ending(EndingKind::ApiCertificate, "n1", 3)]).await;
     let scope = |projects: Option<&[&str]>, own: usize, other_keys| EndingScope::Key {
         projects: projects.map(|ids| ids.iter().map(|id| project(id)).collect()),
@@ -223,7 +246,7 @@ async fn a_key_sees_what_ends_in_its_projects(world: World) {
 async fn a_rule_is_recorded_once_for_a_certificate_of_a_project(world: World) {
     add_project(&world, "other").await;
     for (name, of_project) in [("a", "default"), ("b", "default"), ("c", "other")] {
-        list(&world, &of(name, of_project), &[leaf("wildcard", 10)]).await;
+        list_of(&world, name, of_project, &[leaf("wildcard", 10)]).await;
     }
     let mut recorded = record(&world, "1/5", 5).await;
     recorded.sort_by(|a, b| a.project.cmp(&b.project));
@@ -257,22 +280,22 @@ async fn alerts_are_withdrawn_with_the_last_owner_and_return_with_the_certificat
     add(&world, &channel("one", None)).await;
     add(&world, &channel("two", Some("default"))).await;
     for name in ["a", "b"] {
-        list(&world, &of(name, "default"), &[leaf("old", 10)]).await;
+        list_of(&world, name, "default", &[leaf("old", 10)]).await;
     }
     let alert = record(&world, "1/5", 5).await.pop().expect("recorded");
     let taken = world.store.take_deliveries(Timestamp(5), 1, |_| Timestamp(50)).await.expect("taken");
     world.store.finish_delivery(&taken[0], &DeliveryOutcome::Delivered, Timestamp(5)).await.expect("written");
-    list(&world, &of("a", "default"), &[leaf("new", 99)]).await;
+    list_of(&world, "a", "default", &[leaf("new", 99)]).await;
     let pending = [("one".to_owned(), DeliveryState::Delivered), ("two".to_owned(), DeliveryState::Pending)];
     assert_eq!(states(&world, &alert).await, pending, "b still has it");
-    list(&world, &of("b", "default"), &[leaf("new", 99)]).await;
+    list_of(&world, "b", "default", &[leaf("new", 99)]).await;
     let cancelled =
         [("one".to_owned(), DeliveryState::Delivered), ("two".to_owned(), DeliveryState::Cancelled)];
     assert_eq!(states(&world, &alert).await, cancelled);
     let withdrawn = world.store.read().alert(&alert.id).await.expect("read").expect("it stays");
     assert!(withdrawn.withdrawn_at.is_some());
     // A roll-back: the same alert, and only what was not delivered.
-    list(&world, &of("a", "default"), &[leaf("old", 10)]).await;
+    list_of(&world, "a", "default", &[leaf("old", 10)]).await;
     let again = record(&world, "1/5", 6).await;
     let ids: Vec<_> =
         again.iter().filter(|again| again.item == "old").map(|again| again.id.clone()).collect();
@@ -286,7 +309,7 @@ async fn a_delivery_is_taken_once_for_an_attempt(world: World) {
     }
     add_project(&world, "other").await;
     add(&world, &channel("others", Some("other"))).await;
-    list(&world, &of("a", "default"), &[leaf("a", 10)]).await;
+    list_of(&world, "a", "default", &[leaf("a", 10)]).await;
     let alert = record(&world, "end", 10).await.pop().expect("recorded");
     assert!(world.store.read().expiry_work(Timestamp(10)).await.expect("read").deliveries);
     let mut takes = tokio::task::JoinSet::new();
@@ -376,16 +399,77 @@ async fn the_end_of_a_key_or_node_goes_with_it(world: World) {
     list(&world, &EndingOwner::api_key(&key.key, None), &[key_ending]).await;
     list(&world, &EndingOwner::node(&node("n1")), &[ending(EndingKind::ApiCertificate, "n1", 3)]).await;
     // A deployment whose id is the key's.
-    list(&world, &of(key.key.as_str(), "default"), &[leaf("a", 1)]).await;
+    list_of(&world, key.key.as_str(), "default", &[leaf("a", 1)]).await;
     let mut tx = world.begin().await;
     tx.remove_api_key(&key.key).await.expect("removed");
     tx.commit().await.expect("committed");
     assert_eq!(items(&world, &EndingScope::All).await, ["a", "n1"]);
     world.store.remove_process(&node("n1")).await.expect("removed");
     assert_eq!(items(&world, &EndingScope::All).await, ["a"]);
-    world.deployment(key.key.as_str()).await;
     let mut tx = world.begin().await;
     tx.remove_deployment(&id(key.key.as_str())).await.expect("removed");
     tx.commit().await.expect("committed");
     assert!(all(&world, &EndingScope::All).await.is_empty());
+}
+
+/// It knows no table of what ends.
+async fn what_an_older_release_removed_ends_no_more(world: World) {
+    add_project(&world, "other").await;
+    let made = world.deployment("a").await;
+    world.upload(&made.id, b"key").await;
+    assert_eq!(unlisted(&world).await, ["a"]);
+    list_of(&world, "a", "default", &[leaf("a", 10)]).await;
+    let mut tx = world.begin().await;
+    let key = tx.insert_api_key("k", &[Scope::Tls], None, Some(Timestamp(9))).await.expect("written").0;
+    tx.commit().await.expect("committed");
+    let key_ending = Ending { item: key.key.to_string(), ..ending(EndingKind::ApiKey, "", 9) };
+    list(&world, &EndingOwner::api_key(&key.key, None), &[key_ending]).await;
+    assert_eq!(all(&world, &EndingScope::All).await.len(), 2);
+    world.tamper("DELETE FROM deployment; DELETE FROM api_key").await;
+    assert_eq!(items(&world, &EndingScope::All).await, [""; 0]);
+    assert_eq!(record(&world, "end", 10).await, []);
+
+    // The id is another project's now, with the same certificate.
+    let mut tx = world.begin().await;
+    let again = crate::world::deployment("a", "other", &[]);
+    tx.insert_deployment(&again).await.expect("written").expect("free");
+    tx.commit().await.expect("committed");
+    assert_eq!(items(&world, &EndingScope::All).await, [""; 0]);
+    world.upload(&again.id, b"key").await;
+    assert_eq!(unlisted(&world).await, ["a"]);
+    list_of(&world, "a", "other", &[leaf("a", 10)]).await;
+    let projects: Vec<_> =
+        all(&world, &EndingScope::All).await.into_iter().map(|listed| listed.project).collect();
+    assert_eq!(projects, [Some(project("other"))]);
+}
+
+async fn what_is_removed_while_it_is_due_is_not_said(world: World) {
+    let made = listed_deployment(&world, "a").await;
+    let mut tx = world.begin().await;
+    let due = tx.due_endings(Timestamp(5), LIMIT).await.expect("read");
+    tx.remove_deployment(&made).await.expect("removed");
+    assert!(!tx.set_due(due[0].number, None).await.expect("written"));
+    assert!(tx.ending_owners(&due[0]).await.expect("read").named.is_empty());
+}
+
+async fn a_receiver_that_fails_holds_up_its_own_alerts_only(world: World) {
+    for name in ["hangs", "well"] {
+        add(&world, &channel(name, None)).await;
+    }
+    for name in ["a", "b", "c"] {
+        listed_deployment(&world, name).await;
+    }
+    assert_eq!(record(&world, "1/5", 5).await.len(), 3);
+    let store = &world.store;
+    let taken = store.take_deliveries(Timestamp(5), 1, |_| Timestamp(1_000_000)).await.expect("taken");
+    let failed = DeliveryOutcome::Retried("timed_out".into());
+    store.finish_delivery(&taken[0], &failed, Timestamp(5)).await.expect("written");
+    let others = store.take_deliveries(Timestamp(5), LIMIT, |_| Timestamp(9)).await.expect("taken");
+    assert_eq!(others.len(), 3);
+    assert!(others.iter().all(|delivery| delivery.channel != taken[0].channel));
+    // Five minutes later, however long the failed one waits.
+    let later =
+        store.take_deliveries(Timestamp(300_005), LIMIT, |_| Timestamp(2_000_000)).await.expect("taken");
+    let of_it = later.iter().filter(|delivery| delivery.channel == taken[0].channel).count();
+    assert_eq!(of_it, 2);
 }

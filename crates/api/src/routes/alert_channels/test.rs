@@ -36,6 +36,10 @@ pub(crate) struct TestBody {
 pub(crate) async fn test(State(api): State<Shared>, caller: Caller, id: PathId) -> Result<Response, Error> {
     caller.require(Scope::Admin)?;
     let id = id.parse(|text| ChannelId::parse(text).ok()).ok_or(AlertChannelError::NotFound)?;
+    let channels = api.lifecycle.alert_channels(&caller).await?;
+    if channels.iter().all(|channel| channel.id != id) {
+        return Err(AlertChannelError::NotFound.into());
+    }
     let subject = format!("/alert-channels/{id}");
     api.limited(&caller, &subject, Method::Check, async {
         let sent = api.lifecycle.test_alert_channel(&caller, &id).await?;
@@ -45,6 +49,13 @@ pub(crate) async fn test(State(api): State<Shared>, caller: Caller, id: PathId) 
                 failure: None,
                 status: None,
                 message: "The receiver accepted the message.".to_owned(),
+            },
+            // Its address would tell a tenant about the operator's network.
+            Err(why) if why.code == "not_allowed" && caller.projects.is_some() => TestBody {
+                delivered: false,
+                failure: Some(why.code),
+                status: None,
+                message: "Not delivered: the receiver's address is in no network of alert_allow.".to_owned(),
             },
             Err(why) => TestBody {
                 delivered: false,

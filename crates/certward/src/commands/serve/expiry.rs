@@ -109,7 +109,7 @@ impl ExpiryTask {
         };
         // Waits for receivers, so it has a loop of its own.
         let deliver = || async {
-            metrics.count(delivery.turn(store.now().await?).await?);
+            metrics.count(delivery.turn().await?);
             Ok::<_, StoreError>(())
         };
         let end = shutdown.clone();
