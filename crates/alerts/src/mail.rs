@@ -36,14 +36,14 @@ const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 impl Outbound {
     /// Hands a mail to the server. Delivered: the server took it for every recipient; if it refuses
     /// one, it receives none.
-    pub async fn send(
+    pub async fn mail(
         &self,
         settings: &MailSettings,
         password: Option<&MailPassword>,
         message: &MailMessage<'_>,
     ) -> Result<(), SendFailure> {
         let until = Instant::now() + self.mail_timeout;
-        let mut connection = timeout_at(until, self.send_until(until, settings, password, message))
+        let mut connection = timeout_at(until, self.mail_until(until, settings, password, message))
             .await
             .unwrap_or(Err(SendFailure::TimedOut))?;
         // Ignored: a failure here would send the mail a second time.
@@ -51,7 +51,7 @@ impl Outbound {
         Ok(())
     }
 
-    async fn send_until(
+    async fn mail_until(
         &self,
         until: Instant,
         settings: &MailSettings,

@@ -4,7 +4,7 @@ use rustls::ClientConfig;
 
 use crate::{AlertAllow, OutboundError, tls::client_config};
 
-/// What alerts are sent with; see its methods `post` and `send`.
+/// What alerts are sent with; see its methods `post` and `mail`.
 #[derive(Debug, Clone)]
 pub struct Outbound {
     pub(crate) allow: AlertAllow,

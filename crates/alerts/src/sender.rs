@@ -21,7 +21,7 @@ impl AlertSender for Outbound {
                 }
                 AlertReceiver::Mail { settings, password } => {
                     let mail = MailMessage { id, subject, text, at: now };
-                    Outbound::send(self, settings, password.as_ref(), &mail).await
+                    self.mail(settings, password.as_ref(), &mail).await
                 }
             };
             sent.map_err(Undelivered::from)

@@ -35,7 +35,6 @@ mod places;
 mod prefer;
 mod property;
 mod readiness;
-mod receiver_properties;
 mod routes;
 mod server;
 mod settings;

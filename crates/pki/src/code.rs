@@ -479,7 +479,7 @@ codes! {
         "Renew the certificate."
         "CA/Browser Forum BR §6.3.2";
     ChainCertificateExpired "CHAIN_CERTIFICATE_EXPIRED" Warning
-        "A certificate beside the leaf has expired or is not valid yet, and was left out."
+        "A certificate beside the leaf has expired or is not valid yet. At the upload it is left out; one that expires later is still sent."
         "The intermediate of the time before the renewal."
         "Replace it by the issuer's current certificate."
         "RFC 5280 §6.1.3";

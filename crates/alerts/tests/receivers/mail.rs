@@ -24,7 +24,7 @@ fn mail_settings(host: &str, port: u16, security: MailSecurity, username: Option
 
 async fn send(outbound: &Outbound, settings: &MailSettings) -> Result<(), SendFailure> {
     let password = MailPassword::parse(PASSWORD).unwrap();
-    without_canary(outbound.send(settings, Some(&password), &MESSAGE).await)
+    without_canary(outbound.mail(settings, Some(&password), &MESSAGE).await)
 }
 
 /// Everything that came to the server's socket, outside and inside of TLS.
@@ -228,5 +228,5 @@ async fn what_is_not_there_is_named() {
     let outbound = outbound(&authority);
     let nothing = mail_settings("127.0.0.1", free_port(), MailSecurity::Tls, Some("user"));
     assert_eq!(send(&outbound, &nothing).await, Err(SendFailure::Connect));
-    assert_eq!(outbound.send(&nothing, None, &MESSAGE).await, Err(SendFailure::PasswordMissing));
+    assert_eq!(outbound.mail(&nothing, None, &MESSAGE).await, Err(SendFailure::PasswordMissing));
 }

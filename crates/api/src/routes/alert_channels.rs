@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod create;
 pub(crate) mod list;
+mod receiver;
 pub(crate) mod remove;
 pub(crate) mod test;
 

@@ -25,6 +25,33 @@ pub enum MailSecurity {
     Plain,
 }
 
+impl MailSecurity {
+    const ALL: [Self; 3] = [Self::Tls, Self::Starttls, Self::Plain];
+
+    /// Its name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::Starttls => "starttls",
+            Self::Plain => "plain",
+        }
+    }
+
+    /// Reads the name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|security| security.as_str() == text)
+    }
+
+    /// Submission (RFC 8314 §3.3, RFC 6409 §3.1), or SMTP itself.
+    pub fn usual_port(self) -> u16 {
+        match self {
+            Self::Tls => 465,
+            Self::Starttls => 587,
+            Self::Plain => 25,
+        }
+    }
+}
+
 /// Why it is no mail server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum MailServerError {

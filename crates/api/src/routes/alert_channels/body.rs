@@ -1,4 +1,4 @@
-use certward_store::{AlertChannel, AlertReceiver, MailSecurity, WebhookUrl};
+use certward_store::{AlertChannel, AlertReceiver, WebhookUrl};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -72,7 +72,7 @@ impl From<&AlertReceiver> for ReceiverBody {
                 Self::Mail {
                     host: server.host().to_owned(),
                     port: server.port(),
-                    security: security_name(server.security()),
+                    security: server.security().as_str(),
                     username: server.username().map(str::to_owned),
                     from: settings.from().to_string(),
                     to: settings.to().iter().map(ToString::to_string).collect(),
@@ -86,12 +86,4 @@ fn shown(url: &WebhookUrl) -> String {
     let origin = url.as_url().origin().ascii_serialization();
     let is_bare = url.as_url().path() == "/" && url.as_url().query().is_none();
     format!("{origin}/{}", if is_bare { "" } else { "…" })
-}
-
-pub(super) fn security_name(security: MailSecurity) -> &'static str {
-    match security {
-        MailSecurity::Tls => "tls",
-        MailSecurity::Starttls => "starttls",
-        MailSecurity::Plain => "plain",
-    }
 }

@@ -53,15 +53,16 @@ impl Properties {
     }
 
     fn mail(&mut self) -> Option<AlertReceiver> {
-        let security = self
-            .text_or("security", MAIL_SERVER_INVALID, SERVER_REMEDY, security, || MailSecurity::Starttls)?;
+        let security = self.text_or("security", MAIL_SERVER_INVALID, SERVER_REMEDY, read_security, || {
+            MailSecurity::Starttls
+        })?;
         let username = self.text("username", MAIL_SERVER_INVALID, SERVER_REMEDY, |text| {
             Ok::<_, MailServerError>(text.to_owned())
         });
         let port = if self.is_given("port") {
             self.value("port", MAIL_SERVER_INVALID, SERVER_REMEDY, port)?
         } else {
-            usual_port(security)
+            security.usual_port()
         };
         self.require("host", MAIL_SERVER_INVALID, SERVER_REMEDY);
         let server = self.text("host", MAIL_SERVER_INVALID, SERVER_REMEDY, |host| {
@@ -95,24 +96,10 @@ impl Properties {
     }
 }
 
-fn security(text: &str) -> Result<MailSecurity, &'static str> {
-    match text {
-        "tls" => Ok(MailSecurity::Tls),
-        "starttls" => Ok(MailSecurity::Starttls),
-        "plain" => Ok(MailSecurity::Plain),
-        _ => Err("it is neither tls nor starttls nor plain"),
-    }
+fn read_security(text: &str) -> Result<MailSecurity, &'static str> {
+    MailSecurity::parse(text).ok_or("it is neither tls nor starttls nor plain")
 }
 
 fn port(value: &Value) -> Result<u16, MailServerError> {
     value.as_u64().and_then(|port| u16::try_from(port).ok()).ok_or(MailServerError::Port)
-}
-
-/// RFC 8314 §7.3.
-fn usual_port(security: MailSecurity) -> u16 {
-    match security {
-        MailSecurity::Tls => 465,
-        MailSecurity::Starttls => 587,
-        MailSecurity::Plain => 25,
-    }
 }
