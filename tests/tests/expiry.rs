@@ -141,7 +141,7 @@ fn every_place_says_so_before_and_after_the_end() {
     assert!(stage.cli(&["status"]).contains(" in "));
     assert!(stage.cli(&["expiring", "--within", "1d"]).contains("in "));
     wait_until("metrics before", || {
-        (stage.metric("certward_certificates_ending{within=\"1d\"}")? == 1.0).then_some(())
+        (stage.metric("certward_certificates_ending{kind=\"leaf\",within=\"1d\"}")? == 1.0).then_some(())
     });
     wait_until("first alert", || (!stage.mails().iter().all(|mail| mail.contains("test"))).then_some(()));
     assert!(rules(&stage.posted()).iter().all(|rule| rule != "end"));
@@ -170,7 +170,9 @@ fn every_place_says_so_before_and_after_the_end() {
     let log = stage.certward.log();
     let said = |line: &&str| line.contains("ERROR") && line.contains("of deployment short ended");
     assert_eq!(log.lines().filter(said).count(), 1, "once: {log}");
-    wait_until("metrics after", || (stage.metric("certward_certificates_expired")? == 1.0).then_some(()));
+    wait_until("metrics after", || {
+        (stage.metric("certward_certificates_expired{kind=\"leaf\"}")? == 1.0).then_some(())
+    });
 
     // Each rule once, in each channel; all delivered.
     let posted = rules(&stage.posted());

@@ -219,7 +219,7 @@ fn what_ends_is_counted_and_shown_for_each_deployment_if_wanted() {
     scene.certward.serve();
     let after = counted(&scene);
     assert_eq!(value(&after, "certward_certificates{status=\"running\"}"), Some(1.0));
-    assert_eq!(value(&after, "certward_certificates_expired"), Some(0.0));
+    assert_eq!(value(&after, "certward_certificates_expired{kind=\"leaf\"}"), Some(0.0));
     assert!(value(&after, earliest).is_some_and(|ends| ends > 1e9), "{after}");
     assert_eq!(value(&after, of_it), value(&after, earliest));
     assert_eq!(value(&after, "certward_deployment_certificates_left_out"), Some(0.0));

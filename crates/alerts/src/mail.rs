@@ -34,8 +34,8 @@ use crate::{
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Outbound {
-    /// Hands a mail to the server. Delivered: the server took it for every recipient; if it refuses
-    /// one, it receives none.
+    /// Hands a mail to the server. Delivered: the server took it for one recipient at least; that
+    /// it refuses others is logged.
     pub async fn mail(
         &self,
         settings: &MailSettings,
@@ -144,8 +144,19 @@ async fn authenticate(
 async fn deliver(connection: &mut AsyncSmtpConnection, mail: &Message) -> Result<(), SendFailure> {
     let from = mail.envelope().from().cloned();
     connection.command(Mail::new(from, Vec::new())).await.map_err(|e| failure_of(&e))?;
+    let (mut accepted, mut refused) = (0, None);
     for to in mail.envelope().to() {
-        connection.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(|e| failure_of(&e))?;
+        match connection.command(Rcpt::new(to.clone(), Vec::new())).await {
+            Ok(_) => accepted += 1,
+            // A wrong address must not keep the alert from the others.
+            Err(error) if error.is_permanent() => refused = Some(failure_of(&error)),
+            Err(error) => return Err(failure_of(&error)),
+        }
+    }
+    match refused {
+        Some(failure) if accepted == 0 => return Err(failure),
+        Some(failure) => tracing::warn!("some recipients of an alert are refused: {failure}"),
+        None => {}
     }
     connection.command(Data).await.map_err(|e| failure_of(&e))?;
     connection.message(&mail.formatted()).await.map_err(|e| failure_of(&e))?;

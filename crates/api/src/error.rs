@@ -320,7 +320,9 @@ impl From<ProjectError> for Error {
 impl From<AlertChannelError> for Error {
     fn from(error: AlertChannelError) -> Self {
         match error {
-            AlertChannelError::LimitedKey => Self::LIMITED_KEY,
+            AlertChannelError::LimitedKey => Self::NoAccess(
+                "Only an API key that sees all projects can make a channel for all; name a project.",
+            ),
             AlertChannelError::NoProject(_) => {
                 Self::Unprocessable(vec![Detail::unknown_project("projectID")])
             }

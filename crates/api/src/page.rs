@@ -70,7 +70,7 @@ impl<'a> ListQuery<'a> {
 }
 
 fn wrong(parameter: &str, message: &str) -> Error {
-    let remedy = "See the parameters of this path in /openapi.json.";
+    let remedy = "`certward openapi` has the parameters of each path, for example within=30d and limit=100.";
     Error::Unprocessable(vec![Detail::property("QUERY_INVALID", parameter, message, remedy)])
 }
 

@@ -315,7 +315,7 @@ fn refusal(
         401 => write!(
             f,
             " Check CERTWARD_API_KEY and CERTWARD_SECRET_KEY (or --api-key and --secret-key): the key is unknown or \
-             revoked, or the secret is another's."
+             revoked or has ended, or the secret is another's."
         )?,
         403 => write!(
             f,

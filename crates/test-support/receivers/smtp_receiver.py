@@ -43,6 +43,8 @@ class Handler:
         return answer("250 OK")("mail")
 
     async def handle_RCPT(self, server, session, envelope, address, options):
+        if address.startswith("unknown@"):
+            return f"550 {canary}"
         envelope.rcpt_tos.append(address)
         return answer("250 OK")("rcpt")
 

@@ -33,6 +33,23 @@ fn received(receiver: &Receiver) -> String {
 }
 
 #[tokio::test]
+async fn a_refused_recipient_keeps_no_mail_from_the_others() {
+    let (authority, leaf) = authority();
+    let receiver = Receiver::smtp(&leaf, "plain", &json!({}));
+    let server = MailServer::parse("127.0.0.1", receiver.port, MailSecurity::Plain, None).unwrap();
+    let mail = async |to: &[&str]| {
+        let to = to.iter().map(|text| MailAddress::parse(text).unwrap()).collect();
+        let from = MailAddress::parse("certward@example.net").unwrap();
+        let settings = MailSettings::new(server.clone(), from, to).unwrap();
+        without_canary(outbound(&authority).mail(&settings, None, &MESSAGE).await)
+    };
+    assert_eq!(mail(&["unknown@example.com", "ops@example.com"]).await, Ok(()));
+    assert_eq!(receiver.events("mail")[0]["rcpt_tos"], json!(["ops@example.com"]));
+    assert_eq!(mail(&["unknown@example.com"]).await, Err(SendFailure::SmtpStatus(550)));
+    assert_eq!(receiver.events("mail").len(), 1);
+}
+
+#[tokio::test]
 async fn a_mail_arrives_whole() {
     use MailSecurity::{Plain, Starttls, Tls};
     let (authority, leaf) = authority();

@@ -1,6 +1,10 @@
 //! Delivers alerts, each at least once to each channel, by any node.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use certward_store::{
     Alert, AlertChannel, AlertId, ChannelId, Delivery, DeliveryOutcome, Store, StoreError, Timestamp,
@@ -52,11 +56,16 @@ impl AlertDelivery {
         Self { store, sender, entropy }
     }
 
+    /// Whether this node may reach any receiver.
+    pub fn may_send(&self) -> bool {
+        self.sender.may_reach_any()
+    }
+
     /// One attempt for each delivery that is due.
     pub async fn turn(&self) -> Result<Delivered, StoreError> {
         let mut done = Delivered::default();
         // Another node may be able to send.
-        if !self.sender.may_reach_any() {
+        if !self.may_send() {
             return Ok(done);
         }
         loop {
@@ -103,39 +112,28 @@ impl AlertDelivery {
                 (delivery, channel, sent)
             });
         }
+        let mut said = HashSet::new();
         while let Some(attempt) = attempts.join_next().await {
             // A panic is logged, and the next attempt remains due.
             let Ok((delivery, channel, sent)) = attempt else { continue };
             let outcome = outcome(&delivery, sent.as_ref().err());
-            self.note(&delivery, &channel, &outcome, sent.err(), done);
+            match &outcome {
+                DeliveryOutcome::Delivered => done.delivered += 1,
+                DeliveryOutcome::Retried(_) => done.retried += 1,
+                DeliveryOutcome::Failed(_) => done.failed += 1,
+            }
+            // Once for each channel: GET /alerts has the rest.
+            let is_worth = matches!(outcome, DeliveryOutcome::Failed(_)) || delivery.attempts == 1;
+            if let Err(undelivered) = sent
+                && is_worth
+                && said.insert(delivery.channel.clone())
+            {
+                say(&delivery, &channel, &outcome, &undelivered);
+            }
             let now = self.store.clock().now();
             failed = failed.and(self.store.finish_delivery(&delivery, &outcome, now).await);
         }
         failed
-    }
-
-    fn note(
-        &self,
-        delivery: &Delivery,
-        channel: &AlertChannel,
-        outcome: &DeliveryOutcome,
-        undelivered: Option<Undelivered>,
-        done: &mut Delivered,
-    ) {
-        match outcome {
-            DeliveryOutcome::Delivered => done.delivered += 1,
-            DeliveryOutcome::Retried(_) => {
-                done.retried += 1;
-                // Once: the later attempts are in GET /alerts.
-                if delivery.attempts == 1 {
-                    say(delivery, channel, undelivered, false);
-                }
-            }
-            DeliveryOutcome::Failed(_) => {
-                done.failed += 1;
-                say(delivery, channel, undelivered, true);
-            }
-        }
     }
 
     async fn alert(
@@ -189,14 +187,26 @@ fn outcome(delivery: &Delivery, undelivered: Option<&Undelivered>) -> DeliveryOu
     }
 }
 
-fn say(delivery: &Delivery, channel: &AlertChannel, undelivered: Option<Undelivered>, is_last: bool) {
-    let reason = undelivered.map_or_else(String::new, |undelivered| undelivered.sentence);
-    let (alert, channel) = (delivery.alert.as_str(), channel.id.as_str());
-    match is_last {
-        true => {
-            tracing::error!(alert, channel, "an alert cannot be delivered, and is not tried again: {reason}")
+fn say(delivery: &Delivery, channel: &AlertChannel, outcome: &DeliveryOutcome, undelivered: &Undelivered) {
+    let (alert, id, name) = (delivery.alert.as_str(), channel.id.as_str(), channel.name.as_str());
+    let reason = &undelivered.sentence;
+    match outcome {
+        DeliveryOutcome::Failed(_) => {
+            tracing::error!(
+                alert,
+                channel = id,
+                name,
+                "alerts cannot be delivered, and are not tried again: {reason}"
+            );
         }
-        false => tracing::warn!(alert, channel, "an alert cannot be delivered yet: {reason}; trying again"),
+        DeliveryOutcome::Delivered | DeliveryOutcome::Retried(_) => {
+            tracing::warn!(
+                alert,
+                channel = id,
+                name,
+                "alerts cannot be delivered yet: {reason}; trying again"
+            );
+        }
     }
 }
 

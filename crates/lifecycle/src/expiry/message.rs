@@ -7,7 +7,10 @@ use certward_store::{Alert, ChannelId, DeploymentId, Ending, EndingKind, ListedE
 use serde::Serialize;
 use time::{format_description::well_known::Rfc3339, macros::format_description};
 
-use crate::expiry::span::{relative, span};
+use crate::expiry::{
+    rules::ExpiryRule,
+    span::{relative, span},
+};
 
 /// A message to a channel, in the forms of webhook and mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -233,10 +236,12 @@ fn text(alert: &Alert, summary: &str, remedy: &str, clock: Option<&str>) -> Stri
 
 /// A rule, by its text.
 fn in_words(rule: &str) -> String {
-    match rule.strip_suffix('d') {
-        Some(days) => format!("{days} days are left"),
-        None if rule == "end" => "it has ended".to_owned(),
-        None => format!("{rule} of its lifetime is left"),
+    match rule.parse() {
+        Ok(ExpiryRule::Days(1)) => "1 day is left".to_owned(),
+        Ok(ExpiryRule::Days(days)) => format!("{days} days are left"),
+        Ok(ExpiryRule::Share(_)) => format!("{rule} of its lifetime is left"),
+        // The end is not set, and not read.
+        Ok(ExpiryRule::End) | Err(_) => "it has ended".to_owned(),
     }
 }
 

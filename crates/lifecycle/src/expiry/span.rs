@@ -10,9 +10,10 @@ const UNITS: [(i64, &str); 3] = [(24 * 60 * 60, "day"), (60 * 60, "hour"), (60, 
 /// Such as `in 41 days` or `3 hours ago`, rounded down.
 pub fn relative(to: Timestamp, now: Timestamp) -> String {
     let left = to.0.saturating_sub(now.0);
-    match left > 0 {
-        true => format!("in {}", span(left)),
-        false => format!("{} ago", span(left.saturating_neg())),
+    match left {
+        1.. => format!("in {}", span(left)),
+        -999..=0 => "just now".to_owned(),
+        _ => format!("{} ago", span(left.saturating_neg())),
     }
 }
 
@@ -73,7 +74,7 @@ mod tests {
             (minute, "in 1 minute"),
             (59, "in 59 seconds"),
             (1, "in 1 second"),
-            (0, "0 seconds ago"),
+            (0, "just now"),
             (-3, "3 seconds ago"),
             (-3 * hour - 5, "3 hours ago"),
             (-400 * day, "400 days ago"),

@@ -61,7 +61,7 @@ impl EndingKind {
             Self::Leaf => "Devices refuse to connect.",
             Self::Intermediate => "Devices cannot verify the server certificate and refuse to connect.",
             Self::ClientCa => {
-                "No device can get a new certificate of this CA, and the next upload leaves the CA out."
+                "No device can get a new certificate of this CA; an upload with this CA alone is refused, beside another one it is left out."
             }
             Self::ApiKey => "Requests with this key are answered 401.",
             Self::ApiCertificate => "Programs refuse to connect to the API.",

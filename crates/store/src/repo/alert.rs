@@ -145,7 +145,8 @@ impl Tx {
                                     at, clock_jump)
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
                  ON CONFLICT (project, kind, item, rule) DO UPDATE SET withdrawn_at = NULL,
-                     owners = excluded.owners, owner_count = excluded.owner_count
+                     owners = excluded.owners, owner_count = excluded.owner_count, at = excluded.at,
+                     clock_jump = excluded.clock_jump
                  WHERE alert.withdrawn_at IS NOT NULL",
             )
             .bind(random::name())
@@ -174,6 +175,7 @@ impl Tx {
                 .await?;
             let alert = Alert::read(&found)?;
             alert_delivery::insert(conn, &alert.id, project, at).await?;
+            alert_delivery::supersede(conn, &alert.id).await?;
             Ok(Some(alert))
         })
         .await

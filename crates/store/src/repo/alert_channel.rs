@@ -6,7 +6,8 @@ use sqlx::{AnyConnection, any::AnyRow};
 
 use crate::{
     AlertReceiver, ChannelId, ProjectId, Reader, StoreError, Timestamp, Tx,
-    engine::row,
+    engine::{lock, row},
+    repo::alert_delivery,
     sealed::sealing::{RecordPlace, Sealer},
 };
 
@@ -98,10 +99,12 @@ impl Tx {
         .await
     }
 
-    /// Adds a channel with a new id.
+    /// Adds a channel with a new id. It receives the newest alert of each certificate that applies
+    /// still, at most 100.
     pub async fn insert_alert_channel(&mut self, channel: &AlertChannel) -> Result<(), StoreError> {
-        let store = Arc::clone(&self.store);
+        let (store, now) = (Arc::clone(&self.store), self.now);
         self.step(async |conn| {
+            lock::expiry(conn).await?;
             let sealed = store.sealer.seal(place(&channel.id), &channel.receiver.to_bytes()?)?;
             sqlx::query(
                 "INSERT INTO alert_channel (id, project, name, sealed, created_at) VALUES ($1, $2, $3, $4, $5)",
@@ -111,9 +114,9 @@ impl Tx {
             .bind(row::storable(&channel.name).into_owned())
             .bind(sealed)
             .bind(channel.created_at.0)
-            .execute(conn)
+            .execute(&mut *conn)
             .await?;
-            Ok(())
+            alert_delivery::insert_newest(conn, &channel.id, channel.project.as_ref(), now).await
         })
         .await
     }

@@ -219,6 +219,46 @@ pub(crate) async fn insert(
     Ok(())
 }
 
+/// What a new channel begins with.
+const BEGUN_WITH: i64 = 100;
+
+/// Of each certificate that is not replaced, its newest alert.
+pub(crate) async fn insert_newest(
+    conn: &mut AnyConnection,
+    channel: &ChannelId,
+    project: Option<&ProjectId>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO alert_delivery (alert, channel, state, attempts, next_at)
+         SELECT id, $1, 'pending', 0, $3 FROM alert a WHERE withdrawn_at IS NULL AND ($2 = '' OR project = $2)
+             AND NOT EXISTS (SELECT 1 FROM alert b WHERE b.project = a.project AND b.kind = a.kind
+                             AND b.item = a.item AND (b.at, b.id) > (a.at, a.id))
+         ORDER BY at DESC, id DESC LIMIT $4",
+    )
+    .bind(channel.as_str())
+    .bind(ending::project_text(project))
+    .bind(now.0)
+    .bind(BEGUN_WITH)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What is still on its way of a certificate's other alerts: a later one says more.
+pub(crate) async fn supersede(conn: &mut AnyConnection, by: &AlertId) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE alert_delivery SET state = 'cancelled' WHERE state NOT IN ('delivered', 'failed', 'cancelled')
+         AND alert IN (SELECT b.id FROM alert a JOIN alert b
+                       ON b.project = a.project AND b.kind = a.kind AND b.item = a.item AND b.id <> a.id
+                       WHERE a.id = $1)",
+    )
+    .bind(by.as_str())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Longer than any pause between attempts.
 const PAUSE_MAX_MS: i64 = 29 * 60 * 60 * 1000;
 

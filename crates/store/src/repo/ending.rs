@@ -70,7 +70,7 @@ pub struct ExpiryWork {
 
 /// The condition that the owner is there and has it still. A node of the release before removes
 /// deployments and keys without their rows here.
-const CURRENT: &str = "(e.kind = 'apiCertificate'
+pub(crate) const CURRENT: &str = "(e.kind = 'apiCertificate'
     OR (e.kind = 'apiKey' AND EXISTS (SELECT 1 FROM api_key k WHERE k.key = e.owner))
     OR (e.kind IN ('leaf', 'intermediate', 'clientCA')
         AND EXISTS (SELECT 1 FROM deployment d WHERE d.id = e.owner AND d.project = e.project

@@ -9,6 +9,7 @@ pub(crate) mod audit;
 pub(crate) mod boundary;
 pub(crate) mod deployment;
 pub(crate) mod ending;
+pub(crate) mod ending_counts;
 pub(crate) mod expiry_marks;
 pub(crate) mod feed;
 pub(crate) mod first_expiries;

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use sqlx::AnyConnection;
 
 use crate::{Reader, StoreError, Timestamp, engine::row};
@@ -7,10 +5,7 @@ use crate::{Reader, StoreError, Timestamp, engine::row};
 /// Each reads its version, on a cold disk at 0.5 ms: 1 s, a fifth of the statement timeout.
 const COUNTED_AT_ONCE: u32 = 2_000;
 
-/// Of [`StatusCounts::ending`].
-pub const ENDING_WITHIN_DAYS: [u32; 3] = [1, 7, 30];
-
-/// Deployments by state, and when the newest uploads' leaves end.
+/// Deployments by state, and the earliest expiry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StatusCounts {
     /// Deployments without a certificate.
@@ -23,27 +18,22 @@ pub struct StatusCounts {
     pub failed: u64,
     /// See [`crate::TlsState::Terminated`].
     pub terminated: u64,
-    /// notAfter has passed.
-    pub expired: u64,
-    /// Not expired, but within [`ENDING_WITHIN_DAYS`] from now; the longer periods include the
-    /// shorter ones.
-    pub ending: [u64; 3],
     /// The newest uploads' earliest notAfter; `None` without certificates.
     pub earliest_not_after: Option<Timestamp>,
 }
 
 impl Reader {
     /// Counts all deployments.
-    pub async fn status_counts(&self, now: Timestamp) -> Result<StatusCounts, StoreError> {
-        self.status_counts_by(COUNTED_AT_ONCE, now).await
+    pub async fn status_counts(&self) -> Result<StatusCounts, StoreError> {
+        self.status_counts_by(COUNTED_AT_ONCE).await
     }
 
-    async fn status_counts_by(&self, page: u32, now: Timestamp) -> Result<StatusCounts, StoreError> {
+    async fn status_counts_by(&self, page: u32) -> Result<StatusCounts, StoreError> {
         let mut counts = StatusCounts::default();
         let mut after = Some(String::new());
         while let Some(from) = after {
             // Others use the connection between pages.
-            after = self.run(async |conn| add_page(conn, &mut counts, &from, page, now).await).await?;
+            after = self.run(async |conn| add_page(conn, &mut counts, &from, page).await).await?;
         }
         Ok(counts)
     }
@@ -58,38 +48,21 @@ async fn add_page(
     counts: &mut StatusCounts,
     after: &str,
     limit: u32,
-    now: Timestamp,
 ) -> Result<Option<String>, StoreError> {
-    let [soonest, soon, later] =
-        ENDING_WITHIN_DAYS.map(|days| now.after(Duration::from_secs(u64::from(days) * 24 * 60 * 60)));
-    // The limit first, so that no plan reads more.
+    // First, so that no plan reads more.
     let rows = sqlx::query(
-        "SELECT d.tls_state AS state, count(*) AS deployments, min(v.not_after) AS earliest, max(d.id) AS last,
-                count(CASE WHEN v.not_after < $3 THEN 1 END) AS expired,
-                count(CASE WHEN v.not_after >= $3 AND v.not_after <= $4 THEN 1 END) AS ending_0,
-                count(CASE WHEN v.not_after >= $3 AND v.not_after <= $5 THEN 1 END) AS ending_1,
-                count(CASE WHEN v.not_after >= $3 AND v.not_after <= $6 THEN 1 END) AS ending_2
+        "SELECT d.tls_state AS state, count(*) AS deployments, min(v.not_after) AS earliest, max(d.id) AS last
          FROM (SELECT id, tls_state, tls_version FROM deployment WHERE id > $1 ORDER BY id LIMIT $2) d
          LEFT JOIN version v ON v.deployment = d.id AND v.version = d.tls_version GROUP BY d.tls_state",
     )
     .bind(after)
     .bind(i64::from(limit))
-    .bind(now.0)
-    .bind(soonest.0)
-    .bind(soon.0)
-    .bind(later.0)
     .fetch_all(conn)
     .await?;
     let mut last = None;
     for found in rows {
-        let count = |column: &'static str| {
-            u64::try_from(row::integer(&found, column)?).map_err(|_| row::unreadable(column))
-        };
-        counts.expired += count("expired")?;
-        for (ending, column) in counts.ending.iter_mut().zip(["ending_0", "ending_1", "ending_2"]) {
-            *ending += count(column)?;
-        }
-        let deployments = count("deployments")?;
+        let deployments = u64::try_from(row::integer(&found, "deployments")?)
+            .map_err(|_| row::unreadable("deployments"))?;
         let place = match row::text(&found, "state")?.as_str() {
             "absent" => &mut counts.absent,
             "pending" => &mut counts.pending,
@@ -116,9 +89,6 @@ mod tests {
     use super::*;
     use crate::{Address, MasterKey, Servers, Store, SystemClock};
 
-    const DAY: i64 = 24 * 60 * 60 * 1000;
-    const STATES: [&str; 7] = ["absent", "pending", "running", "failed", "terminated", "running", "running"];
-
     async fn execute(store: &Store, sql: &str) {
         let mut tx = store.inner.engine().expect("open").begin().await.expect("a transaction");
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut *tx).await.expect(sql);
@@ -141,8 +111,9 @@ mod tests {
 
     /// In all states, not created by id order.
     async fn populate(store: &Store) {
+        let states = ["absent", "pending", "running", "failed", "terminated", "running", "running"];
         for number in 0..40 {
-            let (id, state) = (number * 7 % 40, STATES[number % STATES.len()]);
+            let (id, state) = (number * 7 % 40, states[number % states.len()]);
             let version = if state == "absent" { "NULL".to_owned() } else { id.to_string() };
             let insert = format!(
                 "INSERT INTO deployment (id, project, name, upstream, created_at, generation, tls_state, tls_version,
@@ -162,9 +133,7 @@ mod tests {
     }
 
     async fn assert_counts_the_whole(store: &Store) {
-        let at =
-            |now| move |page| async move { store.read().status_counts_by(page, now).await.expect("counted") };
-        assert_eq!(at(Timestamp(0))(3).await, StatusCounts::default());
+        assert_eq!(store.read().status_counts_by(3).await.expect("counted"), StatusCounts::default());
         populate(store).await;
         let counted = rows(
             store,
@@ -179,40 +148,11 @@ mod tests {
             running: of("running"),
             failed: of("failed"),
             terminated: of("terminated"),
-            expired: 0,
-            ending: [0; 3],
             earliest_not_after: counted.iter().filter_map(|(.., ends)| *ends).min().map(Timestamp),
         };
         assert!(counted.len() == 5 && whole.earliest_not_after.is_some());
         for page in [1, 2, 7, 39, 40, 41, COUNTED_AT_ONCE] {
-            // All ended in the first two seconds.
-            let later = Timestamp(DAY * 1000);
-            let certificates = whole.pending + whole.running + whole.failed + whole.terminated;
-            assert_eq!(
-                at(later)(page).await,
-                StatusCounts { expired: certificates, ..whole },
-                "pages of {page}"
-            );
-        }
-        // The certificates end at 1000 + a number from 0 to 39.
-        for (now, expired_up_to, ending) in [
-            (1_000, 1_000, [1_040; 3]),
-            (1_010, 1_010, [1_040; 3]),
-            (1_039, 1_039, [1_040; 3]),
-            (1_020 - DAY, 0, [1_021, 1_040, 1_040]),
-            (1_020 - 7 * DAY, 0, [0, 1_021, 1_040]),
-            (1_020 - 30 * DAY, 0, [0, 0, 1_021]),
-            (1_000 - 30 * DAY, 0, [0, 0, 1_001]),
-            (999 - 30 * DAY, 0, [0, 0, 0]),
-        ] {
-            let ends_in = |from: i64, to: i64| {
-                let numbers = (0..40).filter(|number| STATES[*number as usize % STATES.len()] != "absent");
-                let ends = numbers.map(|number| 1_000 + number * 7 % 40);
-                ends.filter(|ends| (from..to).contains(ends)).count() as u64
-            };
-            let counted = at(Timestamp(now))(7).await;
-            assert_eq!(counted.expired, ends_in(0, expired_up_to), "{now}");
-            assert_eq!(counted.ending, ending.map(|to| ends_in(now, to)), "{now}");
+            assert_eq!(store.read().status_counts_by(page).await.expect("counted"), whole, "pages of {page}");
         }
     }
 

@@ -94,6 +94,14 @@ impl ExpiryTask {
             () = begin.cancelled() => {}
         }
         let Self { store, node, watch, delivery, api_certificate, metrics } = self;
+        // An unreachable store is reported by the tasks.
+        let channels = store.read().alert_channels().await.unwrap_or_default();
+        if !delivery.may_send() && !channels.is_empty() {
+            tracing::warn!(
+                channels = channels.len(),
+                "this node sends no alerts: [alerts] alert_allow of its configuration is empty"
+            );
+        }
         let watched = Mutex::new(watch);
         let watch = || async {
             // Before the work, which may miss a later change.

@@ -12,7 +12,8 @@ use std::{
 use certward_gateway::NodeReplica;
 use certward_lifecycle::SystemEntropy;
 use certward_store::{
-    Address, DeploymentId, FirstExpiries, MasterKey, Replica, StatusCounts, Store, SystemClock, Timestamp,
+    Address, DeploymentId, EndingCount, FirstExpiries, MasterKey, Replica, StatusCounts, Store, SystemClock,
+    Timestamp,
 };
 use prometheus_client::encoding::text::encode;
 
@@ -71,7 +72,7 @@ async fn page_of_everything() -> String {
     let bound = BoundNode::bind(&config, &store, node, Some(replica), sockets).unwrap();
     let counts = StatusCounts { earliest_not_after: Some(Timestamp(1)), ..StatusCounts::default() };
     let first = vec![(DeploymentId::parse("ge6a1a75").unwrap(), Timestamp(1))];
-    bound.counts.set(&counts, Timestamp(1), Some(FirstExpiries { first, left_out: 0 }));
+    bound.counts.set(&counts, &EndingCount::none(), Timestamp(1), Some(FirstExpiries { first, left_out: 0 }));
     let mut text = String::new();
     encode(&mut text, &bound.registry).unwrap();
     store.close().await;

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use certward_lifecycle::{Pace, periodically};
-use certward_store::{ENDING_WITHIN_DAYS, FirstExpiries, StatusCounts, Store, StoreError, Timestamp};
+use certward_store::{
+    ENDING_WITHIN_DAYS, EndingCount, FirstExpiries, StatusCounts, Store, StoreError, Timestamp,
+};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{family::Family, gauge::Gauge},
@@ -15,7 +17,7 @@ use super::{
     optional_gauge::OptionalGauge,
 };
 
-/// A count reads every deployment once.
+/// A count reads every deployment, and every certificate that ends soon, once.
 const COUNT_INTERVAL_MIN: Duration = Duration::from_secs(30);
 /// At most a hundredth of the store's time.
 const COUNT_INTERVAL_FACTOR: u32 = 100;
@@ -24,7 +26,7 @@ const COUNT_INTERVAL_FACTOR: u32 = 100;
 #[derive(Debug, Clone)]
 pub(super) struct StatusMetrics {
     deployments: Family<StatusLabel, Gauge>,
-    expired: Gauge,
+    expired: Family<KindLabel, Gauge>,
     ending: Family<WithinLabel, Gauge>,
     earliest_expiry: OptionalGauge,
     counted_at: OptionalGauge,
@@ -39,14 +41,20 @@ struct StatusLabel {
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct WithinLabel {
+    kind: &'static str,
     within: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
 }
 
 impl StatusMetrics {
     pub(super) fn register(registry: &mut Registry, per_deployment: bool) -> Self {
         let metrics = Self {
             deployments: Family::default(),
-            expired: Gauge::default(),
+            expired: Family::default(),
             ending: Family::default(),
             earliest_expiry: OptionalGauge::default(),
             counted_at: OptionalGauge::default(),
@@ -54,6 +62,7 @@ impl StatusMetrics {
         };
         // All series exist before the first count.
         metrics.set_counts(&StatusCounts::default());
+        metrics.set_endings(&EndingCount::none());
         let registry = registry.sub_registry_with_prefix("certward");
         registry.register(
             "certificates",
@@ -63,13 +72,13 @@ impl StatusMetrics {
         );
         registry.register(
             "certificates_expired",
-            "Deployments whose newest certificate has ended",
+            "Certificates of the newest uploads, API keys and certificates of APIs that have ended",
             metrics.expired.clone(),
         );
         registry.register(
             "certificates_ending",
-            "Deployments whose newest certificate ends within this time and has not ended yet; the longer times \
-             include the shorter ones",
+            "Certificates of the newest uploads, API keys and certificates of APIs that end within this time and have \
+             not ended yet; the longer times include the shorter ones",
             metrics.ending.clone(),
         );
         registry.register_with_unit(
@@ -89,8 +98,15 @@ impl StatusMetrics {
     }
 
     /// `expiries`: with `per_deployment`.
-    pub(super) fn set(&self, counts: &StatusCounts, now: Timestamp, expiries: Option<FirstExpiries>) {
+    pub(super) fn set(
+        &self,
+        counts: &StatusCounts,
+        endings: &[EndingCount],
+        now: Timestamp,
+        expiries: Option<FirstExpiries>,
+    ) {
         self.set_counts(counts);
+        self.set_endings(endings);
         self.earliest_expiry.set(counts.earliest_not_after.map(seconds));
         self.counted_at.set(Some(seconds(now)));
         if let Some((metrics, expiries)) = self.expiries.as_ref().zip(expiries) {
@@ -109,9 +125,16 @@ impl StatusMetrics {
         for (status, count) in by_status {
             self.deployments.get_or_create(&StatusLabel { status }).set(clamped(count));
         }
-        self.expired.set(clamped(counts.expired));
-        for (days, count) in ENDING_WITHIN_DAYS.into_iter().zip(counts.ending) {
-            self.ending.get_or_create(&WithinLabel { within: format!("{days}d") }).set(clamped(count));
+    }
+
+    fn set_endings(&self, endings: &[EndingCount]) {
+        for count in endings {
+            let kind = count.kind.as_str();
+            self.expired.get_or_create(&KindLabel { kind }).set(clamped(count.ended));
+            for (days, count) in ENDING_WITHIN_DAYS.into_iter().zip(count.within) {
+                let within = format!("{days}d");
+                self.ending.get_or_create(&WithinLabel { kind, within }).set(clamped(count));
+            }
         }
     }
 
@@ -131,12 +154,13 @@ impl StatusMetrics {
 
     async fn count(&self, store: &Store) -> Result<(), StoreError> {
         let now = store.clock().now();
-        let counts = store.read().status_counts(now).await?;
+        let counts = store.read().status_counts().await?;
+        let endings = store.read().ending_counts(now).await?;
         let expiries = match &self.expiries {
             Some(_) => Some(store.read().first_expiries(SERIES_MAX).await?),
             None => None,
         };
-        self.set(&counts, now, expiries);
+        self.set(&counts, &endings, now, expiries);
         Ok(())
     }
 }
