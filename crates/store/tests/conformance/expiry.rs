@@ -25,6 +25,8 @@ on_both_engines![
     what_an_older_release_removed_ends_no_more,
     what_is_removed_while_it_is_due_is_not_said,
     a_receiver_that_fails_holds_up_its_own_alerts_only,
+    a_new_channel_begins_with_what_applies,
+    a_later_rule_cancels_what_is_still_on_its_way,
 ];
 
 const LIMIT: u32 = 100;
@@ -472,4 +474,36 @@ async fn a_receiver_that_fails_holds_up_its_own_alerts_only(world: World) {
         store.take_deliveries(Timestamp(300_005), LIMIT, |_| Timestamp(2_000_000)).await.expect("taken");
     let of_it = later.iter().filter(|delivery| delivery.channel == taken[0].channel).count();
     assert_eq!(of_it, 2);
+}
+
+async fn channels_of(world: &World, alert: &Alert) -> Vec<String> {
+    states(world, alert).await.into_iter().map(|(channel, _)| channel).collect()
+}
+
+async fn a_new_channel_begins_with_what_applies(world: World) {
+    add_project(&world, "other").await;
+    listed_deployment(&world, "a").await;
+    list_of(&world, "b", "other", &[leaf("b", 10)]).await;
+    let (earlier, newest) = (record(&world, "1/5", 5).await, record(&world, "1/10", 6).await);
+    list_of(&world, "c", "default", &[leaf("c", 10)]).await;
+    let replaced = record(&world, "1/10", 7).await;
+    list_of(&world, "c", "default", &[leaf("d", 99)]).await;
+    add(&world, &channel("all", None)).await;
+    add(&world, &channel("others", Some("other"))).await;
+    for alert in earlier.iter().chain(replaced.iter().filter(|alert| alert.item == "c")) {
+        assert_eq!(channels_of(&world, alert).await, [""; 0], "{} {}", alert.item, alert.rule);
+    }
+    for alert in &newest {
+        let expected: &[&str] = if alert.item == "b" { &["all", "others"] } else { &["all"] };
+        assert_eq!(channels_of(&world, alert).await, expected, "{}", alert.item);
+    }
+}
+
+async fn a_later_rule_cancels_what_is_still_on_its_way(world: World) {
+    add(&world, &channel("one", None)).await;
+    listed_deployment(&world, "a").await;
+    let earlier = record(&world, "1/5", 5).await.pop().expect("recorded");
+    let later = record(&world, "end", 10).await.pop().expect("recorded");
+    assert_eq!(states(&world, &earlier).await, [("one".to_owned(), DeliveryState::Cancelled)]);
+    assert_eq!(states(&world, &later).await, [("one".to_owned(), DeliveryState::Pending)]);
 }

@@ -64,10 +64,10 @@ impl Attention {
         for ending in endings {
             // The list may still have the certificate before.
             let is_other_leaf = ending.kind == "leaf" && expire != Some(ending.expire.as_str());
-            if let Some((rank, reason)) = said_of(&ending.kind, EndUrgency::of(ending, now))
+            if let Some((rank, reason)) = said_of(ending, now)
                 && !is_other_leaf
             {
-                note(rank, api_time::parse(&ending.expire), reason);
+                note(rank, api_time::parse(&ending.expire), &reason);
             }
         }
         let failed_at = deployment.last_failure.as_ref().and_then(|failure| api_time::parse(&failure.at));
@@ -101,17 +101,24 @@ impl Attention {
     }
 }
 
-/// The end of a client CA refuses no device that has a certificate.
-fn said_of(kind: &str, urgency: EndUrgency) -> Option<(AttentionRank, &'static str)> {
+/// The end of a client CA refuses no device that has a certificate. Of others than the leaf it says
+/// when: the table shows the leaf's end.
+fn said_of(ending: &EndingAnswer, now: Timestamp) -> Option<(AttentionRank, String)> {
     use AttentionRank::{EndsSoon, Expired};
-    match (kind, urgency) {
-        ("leaf", EndUrgency::Expired) => Some((Expired, "expired")),
-        ("leaf", EndUrgency::Soon) => Some((EndsSoon, "ends soon")),
-        ("intermediate", EndUrgency::Expired) => Some((Expired, "intermediate expired")),
-        ("intermediate", EndUrgency::Soon) => Some((EndsSoon, "intermediate ends soon")),
-        ("clientCA", EndUrgency::Expired) => Some((EndsSoon, "client CA expired")),
-        ("clientCA", EndUrgency::Soon) => Some((EndsSoon, "client CA ends soon")),
-        _ => None,
+    let urgency = EndUrgency::of(ending, now);
+    let words = api_time::ends_in_words(&ending.expire, now);
+    let (name, expired) = match ending.kind.as_str() {
+        "leaf" => ("", Expired),
+        "intermediate" => ("intermediate ", Expired),
+        "clientCA" => ("client CA ", EndsSoon),
+        _ => return None,
+    };
+    match urgency {
+        EndUrgency::Expired if name.is_empty() => Some((expired, "expired".to_owned())),
+        EndUrgency::Soon if name.is_empty() => Some((EndsSoon, "ends soon".to_owned())),
+        EndUrgency::Expired => Some((expired, format!("{name}{words}"))),
+        EndUrgency::Soon => Some((EndsSoon, format!("{name}ends {words}"))),
+        EndUrgency::Later => None,
     }
 }
 
@@ -131,10 +138,10 @@ mod tests {
         let now = Timestamp::from_time(datetime!(2034-04-11 12:00:00 UTC));
         let (past, near) = ("2034-04-10 00:00:00", "2034-04-12 00:00:00");
         for (kind, expire, rank, reason) in [
-            ("intermediate", past, AttentionRank::Expired, "intermediate expired"),
-            ("intermediate", near, AttentionRank::EndsSoon, "intermediate ends soon"),
-            ("clientCA", past, AttentionRank::EndsSoon, "client CA expired"),
-            ("clientCA", near, AttentionRank::EndsSoon, "client CA ends soon"),
+            ("intermediate", past, AttentionRank::Expired, "intermediate expired 36 hours ago"),
+            ("intermediate", near, AttentionRank::EndsSoon, "intermediate ends in 12 hours"),
+            ("clientCA", past, AttentionRank::EndsSoon, "client CA expired 36 hours ago"),
+            ("clientCA", near, AttentionRank::EndsSoon, "client CA ends in 12 hours"),
             // Replaced since.
             ("leaf", past, AttentionRank::Well, ""),
         ] {
