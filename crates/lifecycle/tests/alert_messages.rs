@@ -1,6 +1,8 @@
 //! Every message that certward sends, as its golden file says. `CERTWARD_UPDATE_SNAPSHOTS=1` writes
 //! the files again.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::{fs, path::PathBuf};
 
 use certward_lifecycle::AlertMessage;

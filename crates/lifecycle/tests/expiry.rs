@@ -1,5 +1,7 @@
 //! What ends is listed, said in time and once, and cancelled by a replacement.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 mod support;
 
 use std::{

@@ -1,6 +1,12 @@
 //! A simulated clock walks years over deployments that renew in time, late or never, with two
 //! nodes and restarts, beside a model of whole milliseconds. The counts are in `effort.rs`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "what fails here fails the test, and says how much it did"
+)]
+
 mod support;
 
 use std::{

@@ -301,7 +301,7 @@ async fn alerts_are_withdrawn_with_the_last_owner_and_return_with_the_certificat
     let again = record(&world, "1/5", 6).await;
     let ids: Vec<_> =
         again.iter().filter(|again| again.item == "old").map(|again| again.id.clone()).collect();
-    assert_eq!(ids, [alert.id.clone()]);
+    assert_eq!(ids, std::slice::from_ref(&alert.id));
     assert_eq!(states(&world, &alert).await, pending);
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use certward_store::{Generation, MasterKey, ProjectId, Replica, Store, StoreError, SystemClock, Timestamp};
+use certward_store::{Generation, MasterKey, ProjectId, Replica, Store, StoreError, SystemClock};
 use certward_test_support::PostgresServer;
 
 use crate::{
