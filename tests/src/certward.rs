@@ -330,6 +330,11 @@ impl Certward {
         self.api_unchecked()
     }
 
+    /// An API client with the admin key of the store that this one's is a copy of.
+    pub fn api_with_key_of(&self, other: &Self) -> Api {
+        Api { address: local(self.ports[0]), ..other.api() }
+    }
+
     fn api_unchecked(&self) -> Api {
         let (key, secret) = self.admin.clone().unwrap_or_default();
         Api { address: local(self.ports[0]), key, secret }

@@ -45,6 +45,13 @@ pub(crate) enum Command {
         after_help = "Stop certward first. Then set store in the configuration, and start certward again."
     )]
     MigrateStore(MigrateStoreArgs),
+    /// Copy the embedded store to one file, also while certward runs
+    #[command(after_help = "The master key is not in it: keep that apart.\n\
+                            Example: certward backup /var/backups/certward-$(date +%F).db")]
+    Backup(BackupArgs),
+    /// Make the embedded store from a backup, in an empty data folder
+    #[command(after_help = "Example: certward restore /var/backups/certward-2027-01-31.db")]
+    Restore(RestoreArgs),
     /// Judge a certificate, its key and client CAs, without a server
     #[command(after_help = "Exit codes: 0 no error, 1 errors, 2 wrong usage.")]
     Check(CheckArgs),
@@ -124,6 +131,32 @@ impl std::fmt::Debug for MigrateStoreArgs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("MigrateStoreArgs").field("config", &self.config).finish_non_exhaustive()
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The file to make; one that exists is not overwritten
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// The master key, to be copied to master.key in the data folder; where the configuration gives
+    /// it, or it is there already, leave this out
+    #[arg(long, value_name = "FILE")]
+    pub(crate) master_key: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! One file per command; each returns an exit code, or an error with its remedy.
 
 mod alert;
+mod backup;
 mod check;
 mod deployment;
 mod end_urgency;
@@ -11,6 +12,7 @@ mod migrate_store;
 mod nodes;
 mod openapi;
 mod project;
+mod restore;
 mod serve;
 mod status;
 mod tls;
@@ -35,6 +37,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(&args),
         Command::Init(args) => init::run(&args),
         Command::MigrateStore(args) => migrate_store::run(args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => restore::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Project(args) => block_on(project::run(args.command)),
         Command::Deployment(args) => block_on(deployment::run(args.command)),

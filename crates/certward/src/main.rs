@@ -4,6 +4,7 @@
 
 mod api_time;
 mod api_types;
+mod backup_remedy;
 mod chain_tree;
 mod cli;
 mod client;

@@ -92,6 +92,14 @@ impl HeldNodeId {
     }
 }
 
+/// The id of the node that uses the folder, if it has served.
+pub(crate) fn look_up(data_dir: &Path) -> Option<NodeId> {
+    let file = open_own_file(&data_dir.join(FILE), OpenOptions::new().read(true)).ok()?;
+    let mut text = String::new();
+    file.take(1024).read_to_string(&mut text).ok()?;
+    NodeId::parse(text.trim()).ok()
+}
+
 fn draw(entropy: &dyn Entropy) -> NodeId {
     let mut random = [0; LENGTH];
     entropy.fill(&mut random);

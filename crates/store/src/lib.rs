@@ -8,6 +8,7 @@
 //! Start reading at [`Store`], which gives a [`Reader`] or begins a [`Tx`].
 
 mod address;
+mod backup;
 mod engine;
 mod error;
 mod metrics;
@@ -26,6 +27,11 @@ mod transfer;
 mod tx;
 
 pub use address::Address;
+pub use backup::error::BackupError;
+pub use backup::file::BackupFile;
+pub use backup::manifest::BackupManifest;
+pub use backup::restoring::restore;
+pub use backup::taking::back_up;
 pub use engine::own_file::{
     NotOwn, existing_own_folder, look_at_socket, open_own_file, own_folder, refuse_writable_by_others,
 };

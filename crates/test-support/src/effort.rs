@@ -5,6 +5,10 @@ use std::time::Duration;
 pub struct Effort {
     /// `kill -9` under a load of changes.
     pub kills: usize,
+    /// Backups under a load of changes, each restored.
+    pub backups: usize,
+    /// `kill -9` of `backup`, and of `restore`.
+    pub backup_kills: usize,
     /// Certificate swaps under load.
     pub swaps: usize,
     /// Take-overs under load.
@@ -43,6 +47,8 @@ pub fn effort() -> Effort {
     let (attack_connections, attack_span) = if full { (200, 15) } else { (24, 1) };
     Effort {
         kills,
+        backups: if full { 40 } else { 3 },
+        backup_kills: if full { 300 } else { 12 },
         swaps,
         takeovers,
         pinging_connections: 100,

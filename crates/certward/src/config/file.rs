@@ -55,6 +55,14 @@ impl Config {
         self.master_key_file.clone().unwrap_or_else(|| self.data_dir.join("master.key"))
     }
 
+    /// Where the master key is, for people.
+    pub(crate) fn master_key_place(&self) -> String {
+        match &self.master_key {
+            Some(_) => format!("the variable {}", key::MASTER_KEY),
+            None => self.master_key_path().display().to_string(),
+        }
+    }
+
     /// # Errors
     /// [`ConfigError`] for a bad variable, else [`certward_store::MasterKeyError`].
     pub(crate) fn read_master_key(&self) -> anyhow::Result<MasterKey> {

@@ -27,7 +27,7 @@ pub(crate) struct DataFolder {
 impl DataFolder {
     pub(crate) const STORE: &'static str = "store.db";
     pub(crate) const REQUESTS: &'static str = "requests.db";
-    const LOCK: &'static str = "lock";
+    pub(crate) const LOCK: &'static str = "lock";
 
     /// `create` makes the folder and its files; otherwise one without a store is unchanged.
     pub(crate) fn open(path: &Path, create: bool) -> Result<Self, StoreError> {
@@ -42,6 +42,17 @@ impl DataFolder {
         let folder = Self::prepare(path, false)?;
         folder.make_files()?;
         Ok(folder)
+    }
+
+    /// For a restore: makes and locks the folder, without a store.
+    pub(crate) fn lock_new(path: &Path) -> Result<Self, StoreError> {
+        let folder = Self::prepare(path, true)?;
+        folder.lock()?;
+        Ok(folder)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn prepare(path: &Path, create: bool) -> Result<Self, StoreError> {
@@ -119,8 +130,19 @@ impl DataFolder {
 }
 
 pub(crate) fn database_url(path: &Path) -> Result<String, StoreError> {
-    let text = path.to_str().ok_or_else(|| StoreError::unavailable("the data folder's path is not UTF-8"))?;
-    Ok(format!("sqlite://{}?mode=rw", percent_encoded(text)))
+    url_with(path, "mode=rw")
+}
+
+/// For a file that no process changes.
+pub(crate) fn immutable_database_url(path: &Path) -> Result<String, StoreError> {
+    url_with(path, "mode=ro&immutable=true")
+}
+
+fn url_with(path: &Path, parameters: &str) -> Result<String, StoreError> {
+    let text = path
+        .to_str()
+        .ok_or_else(|| StoreError::Unavailable(format!("{}: the path is not UTF-8", path.display())))?;
+    Ok(format!("sqlite://{}?{parameters}", percent_encoded(text)))
 }
 
 /// The folder holds a store, or no folders: the mode of a configured `/tmp` or home must not

@@ -76,6 +76,15 @@ impl SchemaPart {
         Ok(row.try_get::<i64, _>(0)?)
     }
 
+    /// [`StoreError::TooNew`] unless it is compatible.
+    pub(crate) async fn refuse_newer(&self, conn: &mut AnyConnection) -> Result<(), StoreError> {
+        let (version, newest) = (self.version(conn).await?, self.migrations.len() as i64);
+        if version > newest && !(1..=newest).contains(&self.compatible(conn).await?) {
+            return Err(StoreError::TooNew(version));
+        }
+        Ok(())
+    }
+
     /// In the caller's transaction. A newer schema is left unchanged if compatible; else
     /// [`StoreError::TooNew`].
     pub(crate) async fn migrate(&self, conn: &mut AnyConnection) -> Result<(), StoreError> {
@@ -99,14 +108,7 @@ impl SchemaPart {
         if wanted > newest {
             return Err(StoreError::TooNew(wanted));
         }
-        if version > newest {
-            let compatible = self.compatible(conn).await?;
-            return if (1..=newest).contains(&compatible) {
-                Ok(())
-            } else {
-                Err(StoreError::TooNew(version))
-            };
-        }
+        self.refuse_newer(conn).await?;
         if version >= wanted {
             return Ok(());
         }

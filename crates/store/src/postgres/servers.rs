@@ -8,6 +8,7 @@ use std::{
 
 use sqlx::{ConnectOptions, any::AnyConnectOptions, postgres::PgConnectOptions};
 use thiserror::Error;
+use url::Url;
 use zeroize::Zeroizing;
 
 const SERVERS_MAX: usize = 8;
@@ -113,6 +114,26 @@ impl Servers {
     #[must_use]
     pub fn remembering(self, file: PathBuf) -> Self {
         Self { last_seen: Some(file), ..self }
+    }
+
+    /// The preferred server's URL without its password, as libpq reads it.
+    pub fn url_without_password(&self) -> Option<String> {
+        let server = self.servers.first()?;
+        let mut url = Url::parse(&server.url).ok()?;
+        url.set_password(None).ok()?;
+        let kept: Vec<(String, String)> = url
+            .query_pairs()
+            .filter(|(name, _)| name != "password")
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .collect();
+        url.set_query(None);
+        if !kept.is_empty() {
+            url.query_pairs_mut().extend_pairs(kept);
+            // libpq reads a plus as itself.
+            let query = url.query().map(|query| query.replace('+', "%20"));
+            url.set_query(query.as_deref());
+        }
+        Some(url.to_string())
     }
 
     pub(crate) fn all(&self) -> &[DatabaseServer] {
@@ -239,6 +260,25 @@ mod tests {
 
     fn server(url: &str) -> DatabaseServer {
         Servers::parse([url]).unwrap().all()[0].clone()
+    }
+
+    #[test]
+    fn a_url_without_its_password_leads_to_the_same_database() {
+        for (url, shown) in [
+            ("postgres://u:CANARY@db.example/d?sslmode=require", "postgres://u@db.example/d?sslmode=require"),
+            ("postgres://u@h/d?password=CANARY&sslmode=require", "postgres://u@h/d?sslmode=require"),
+            (
+                "postgres://u:CANARY@%2Frun%2Fpostgresql/d",
+                "postgres://u@%2Frun%2Fpostgresql/d?sslmode=prefer",
+            ),
+            (
+                "postgres://u:CANARY@h/d?options=-c%20x=y&sslmode=require",
+                "postgres://u@h/d?options=-c%20x%3Dy&sslmode=require",
+            ),
+        ] {
+            let servers = Servers::parse([url]).expect(url);
+            assert_eq!(servers.url_without_password().as_deref(), Some(shown));
+        }
     }
 
     #[test]

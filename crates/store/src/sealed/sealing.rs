@@ -53,6 +53,10 @@ impl Sealer {
         Self { key: aes(master.0.as_slice()), id }
     }
 
+    pub(crate) fn id(&self) -> &[u8] {
+        &self.id
+    }
+
     pub(crate) fn seal(&self, place: RecordPlace<'_>, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
         let data_key = random::key();
         let mut sealed = Vec::with_capacity(HEADER + NONCE + plain.len() + TAG);
@@ -81,6 +85,11 @@ impl Sealer {
         let data_key = open(&self.key, place.bound_to(b"key"), &header[1 + KEY_ID..]).ok_or_else(fault)?;
         open(&aes(&data_key), place.bound_to(b"record"), record).ok_or_else(fault)
     }
+}
+
+/// Of a sealed record.
+pub(crate) fn master_key_id(sealed: &[u8]) -> Option<&[u8]> {
+    sealed.get(1..=KEY_ID)
 }
 
 fn aes(key: &[u8]) -> RandomizedNonceKey {
