@@ -11,7 +11,7 @@ use std::{
 };
 
 use certward_tests::{
-    Certward, EmbeddedDatabase, PostgresServer, Scene, Setup, certward_binary, effort, run,
+    Certward, EmbeddedDatabase, PostgresServer, Scene, Setup, certward_binary, effort, run, workspace_root,
 };
 use serde_json::Value;
 
@@ -450,4 +450,39 @@ fn on_postgresql_the_command_that_it_names_makes_a_dump_that_is_served_after_it_
     assert_eq!(scene.connect(&scene.device(), "restored").unwrap().leaf(), leaf.der);
     scene.api().put_tls(Scene::DEPLOYMENT, &scene.leaf().one_way()).expect(200);
     scene.api().wait_running(Scene::DEPLOYMENT);
+}
+
+#[test]
+fn the_scheduled_example_makes_a_backup_and_keeps_the_newest() {
+    let units = workspace_root().join("contrib/systemd");
+    let (service, timer) = (units.join("certward-backup.service"), units.join("certward-backup.timer"));
+    let mut verify = Command::new("systemd-analyze");
+    match verify.arg("verify").arg(&service).arg(&timer).output() {
+        Ok(output) => assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output)),
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound),
+    }
+
+    let certward = Certward::start();
+    let folder = certward.folder().join("backups");
+    fs::create_dir(&folder).unwrap();
+    for day in 1..=20 {
+        fs::write(folder.join(format!("certward-202001{day:02}T030000Z.db")), "").unwrap();
+    }
+    fs::write(folder.join("certward-20200121T030000Z.db.partial"), "").unwrap();
+    let unit = fs::read_to_string(&service).unwrap();
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/bin/sh -ec ")).unwrap();
+    let script = start
+        .trim_matches('\'')
+        .replace("%%", "%")
+        .replace("$$", "$")
+        .replace("/usr/local/bin/certward", &certward_binary().display().to_string())
+        .replace("/etc/certward/certward.toml", &certward.config().display().to_string());
+    let mut shell = Command::new("sh");
+    shell.args(["-ec", &script]).current_dir(&folder);
+    succeed(shell);
+    let left = names(&folder);
+    assert_eq!(left.len(), 14, "{left:?}");
+    assert_eq!(left[0], "certward-20200108T030000Z.db");
+    let restored = Certward::prepare(Setup::default());
+    succeed(restore_with_key(&restored, &folder.join(&left[13]), &certward));
 }
