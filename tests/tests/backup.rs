@@ -11,7 +11,8 @@ use std::{
 };
 
 use certward_tests::{
-    Certward, EmbeddedDatabase, PostgresServer, Scene, Setup, certward_binary, effort, run, workspace_root,
+    Certward, EmbeddedDatabase, PostgresServer, Scene, Setup, SmallDisk, certward_binary, effort, run,
+    workspace_root,
 };
 use serde_json::Value;
 
@@ -403,6 +404,31 @@ fn what_stands_in_the_way_is_named_and_nothing_is_written() {
     succeed(restore(&empty, &file));
     empty.serve();
     scene.device().handshake(empty.mqtts(), Scene::HOST).unwrap();
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_behind_and_with_room_a_second_try_succeeds() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let scene = large_store();
+    let folder = disk.data().parent().unwrap().to_owned();
+    let (file, kept) = (folder.join("full.db"), scene.certward.folder().join("backup.db"));
+    succeed(backup(&scene.certward, &kept));
+    let mut restored = Certward::prepare(Setup { data: Some(disk.data()), ..Setup::default() });
+    for mut command in [backup(&scene.certward, &file), restore_with_key(&restored, &kept, &scene.certward)] {
+        disk.fill();
+        let output = run(&mut command);
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        let said = text(&output);
+        assert!(said.contains("room") && !said.contains("panicked"), "{said}");
+        assert!(!disk.data().join("store.db").exists());
+        disk.make_room();
+        let left = names(&folder).into_iter().filter(|name| name != "data");
+        assert_eq!(left.count(), 0);
+        succeed(command);
+        let _ = fs::remove_file(&file);
+    }
+    restored.serve();
+    scene.device().handshake(restored.mqtts(), Scene::HOST).unwrap();
 }
 
 #[test]
