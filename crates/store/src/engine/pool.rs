@@ -34,9 +34,10 @@ const POSTGRES_CONNECTIONS: u32 = 7;
 /// To read the feed, renew a lease and load changes; separate, see `Store::read_as_member`.
 const MEMBERSHIP_CONNECTIONS: u32 = 3;
 
+const SQLITE_BUSY_TIMEOUT: &str = "PRAGMA busy_timeout = 5000;";
 /// Deleted rows are overwritten, nothing temporary reaches the disk. The page cache is 64 KiB, not
 /// 2 MiB: four of those would be a node's largest part, and the system caches the same pages.
-const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; \
+const SQLITE_SETTINGS: &str = "PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; \
      PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA journal_size_limit = 16777216; \
      PRAGMA cache_size = -64;";
 
@@ -218,15 +219,18 @@ impl Engine {
         Ok(Timestamp(row::integer(&sqlx::query(sql).fetch_one(conn).await?, "now")?))
     }
 
-    /// SQLite's WALs still hold overwritten content. Readers may limit the truncation.
+    /// SQLite's WALs still hold overwritten content. Readers may limit the truncation: it waits for
+    /// them with the write lock held, and a backup reads for as long as it takes.
     pub(crate) async fn checkpoint(&self) -> Result<(), StoreError> {
         if self.folder.is_none() {
             return Ok(());
         }
         for pool in [&self.writer, &self.requests] {
             let mut conn = pool.acquire().await?;
-            step(async { Ok(sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *conn).await?) })
-                .await?;
+            let truncate = "PRAGMA busy_timeout = 100; PRAGMA wal_checkpoint(TRUNCATE)";
+            let truncated = step(async { Ok(sqlx::raw_sql(truncate).execute(&mut *conn).await?) }).await;
+            sqlx::raw_sql(SQLITE_BUSY_TIMEOUT).execute(&mut *conn).await?;
+            truncated?;
         }
         Ok(())
     }
@@ -300,7 +304,9 @@ pub(crate) async fn sqlite_pool(
     let options = url.parse::<AnyConnectOptions>()?.disable_statement_logging();
     let pool =
         pool_options(connections).max_lifetime(None).idle_timeout(None).after_connect(move |conn, _| {
-            Box::pin(async move { set(conn, format!("{SQLITE_SETTINGS} {settings}")).await })
+            Box::pin(
+                async move { set(conn, format!("{SQLITE_BUSY_TIMEOUT} {SQLITE_SETTINGS} {settings}")).await },
+            )
         });
     Ok(pool.connect_with(options).await?)
 }
@@ -368,6 +374,26 @@ mod tests {
     use certward_test_support::PostgresServer;
 
     use super::*;
+    use crate::{MasterKey, Store, SystemClock};
+
+    #[tokio::test]
+    async fn a_reader_that_stays_holds_up_a_checkpoint_and_its_writers_for_a_moment_only() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let address = Address::Embedded(folder.path().to_owned());
+        let made = Store::init(&address, &MasterKey::generate(), Arc::new(SystemClock)).await;
+        made.expect("a store").close().await;
+        let engine = Engine::open(&address, false).await.expect("opened");
+        let mut reader = engine.begin_reading().await.expect("a reader");
+        sqlx::query("SELECT count(*) FROM audit").fetch_one(&mut *reader).await.expect("a snapshot");
+        let mut tx = engine.begin().await.expect("a writer");
+        sqlx::query("DELETE FROM audit").execute(&mut *tx).await.expect("a change");
+        tx.commit().await.expect("committed");
+        let begin = Instant::now();
+        engine.checkpoint().await.expect("as far as the reader lets it");
+        assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+        drop(reader);
+        engine.close().await;
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_begin_that_was_given_up_leaves_nobody_else_in_its_transaction() {
