@@ -367,9 +367,11 @@ fn what_stands_in_the_way_is_named_and_nothing_is_written() {
         &["No such file", "its folder exists"],
     );
 
+    refused(&mut backup(&scene.certward, &folder.join("new2.db/")), 1, &["it names no file"]);
+
     // A store that is not there, and one of another kind.
     let mut empty = Certward::prepare(Setup::default());
-    refused(&mut backup(&empty, &folder.join("new2.db")), 1, &["not initialised", "certward init"]);
+    refused(&mut backup(&empty, &folder.join("new2.db")), 1, &["there is no store in", "data_dir"]);
     assert!(!folder.join("new2.db").exists() && !empty.data().exists());
     refused(&mut restore(&empty, &file), 1, &["no master key", "--master-key FILE"]);
     let other = Certward::start();

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use certward_store::{BackupFile, BackupManifest, Clock, SystemClock, back_up};
+use certward_store::{BackupError, BackupFile, BackupManifest, Clock, StoreError, SystemClock, back_up};
 use serde::Serialize;
 
 use super::block_on;
@@ -35,7 +35,7 @@ pub(super) fn run(args: &BackupArgs) -> anyhow::Result<ExitCode> {
     let backup = block_on(async {
         back_up(&config.data_dir, &args.file, node.as_ref(), SystemClock.now())
             .await
-            .map_err(backup_remedy::explain)
+            .map_err(|error| explain(error, &config))
     })?;
     let (file, master_key_place) = (backup.path().display().to_string(), config.master_key_place());
     if args.json {
@@ -68,6 +68,15 @@ pub(super) fn describe(backup: &BackupFile) -> String {
         counted(rows("version"), "upload"),
         manifest.created_at
     )
+}
+
+fn explain(error: BackupError, config: &Config) -> anyhow::Error {
+    match error {
+        BackupError::Store(StoreError::NotInitialised) => {
+            anyhow::anyhow!("there is no store in {}; name its folder by data_dir", config.data_dir.display())
+        }
+        error => backup_remedy::explain(error),
+    }
 }
 
 fn refuse_postgres(config: &Config) -> Result<(), UsageError> {

@@ -1,7 +1,10 @@
 use std::{
     fs::{self, File, OpenOptions, Permissions, TryLockError},
     io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -100,7 +103,8 @@ struct PartialBackup {
 impl PartialBackup {
     fn make(target: &Path) -> Result<Self, BackupError> {
         let in_file = |error| BackupError::file(target, error);
-        let Some(name) = target.file_name() else {
+        let is_folder = target.as_os_str().as_bytes().ends_with(b"/");
+        let Some(name) = target.file_name().filter(|_| !is_folder) else {
             return Err(in_file(io::Error::new(io::ErrorKind::InvalidInput, "it names no file")));
         };
         let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
