@@ -25,6 +25,21 @@ pub(crate) fn escape(text: &str, chars_max: usize) -> String {
     shown
 }
 
+/// Cuts an escaped text, not within an escape.
+pub(crate) fn cut(mut escaped: String, bytes_max: usize) -> String {
+    const DOTS: &str = "...";
+    if escaped.len() <= bytes_max {
+        return escaped;
+    }
+    escaped.truncate(bytes_max - DOTS.len());
+    if let Some(last) = escaped.rfind('\\')
+        && !escaped[last..].contains('}')
+    {
+        escaped.truncate(last);
+    }
+    escaped + DOTS
+}
+
 /// Characters that act on the text around them: controls, direction marks (UAX #9), line and
 /// paragraph separators, annotation marks. Not joiners: scripts and emoji need them.
 pub fn is_control(c: char) -> bool {
@@ -74,5 +89,18 @@ mod tests {
             assert_eq!(escape(text, SUBJECT_CHARS_MAX), shown);
         }
         assert_eq!(escape(&"x".repeat(500), 4), "xxxx...");
+    }
+
+    #[test]
+    fn a_cut_leaves_no_part_of_an_escape() {
+        for (text, bytes_max, left) in [
+            ("abc", 3, "abc"),
+            ("abcdefgh", 7, "abcd..."),
+            ("ab\\u{1b}cd", 8, "ab..."),
+            ("ab\\u{1b}cd", 10, "ab\\u{1b}cd"),
+            ("ab\\u{1b}cdefg", 11, "ab\\u{1b}..."),
+        ] {
+            assert_eq!(cut(text.to_owned(), bytes_max), left);
+        }
     }
 }

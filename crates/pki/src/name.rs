@@ -78,7 +78,7 @@ fn units<const BYTES: usize>(data: &[u8], fault: Undecodable) -> Result<String, 
 pub(crate) fn shown(name: &X509Name<'_>) -> String {
     // A hostile name must not be formatted in full.
     if name.as_raw().len() > NAME_BYTES_SHOWN_MAX {
-        return "(a very long name)".to_owned();
+        return TOO_LONG.to_owned();
     }
     let rdns = name.iter().map(|rdn| rdn.iter().map(shown_attribute).collect::<Vec<_>>().join(" + "));
     match rdns.collect::<Vec<_>>().join(", ") {
@@ -87,7 +87,8 @@ pub(crate) fn shown(name: &X509Name<'_>) -> String {
     }
 }
 
-const NAME_BYTES_SHOWN_MAX: usize = 4096;
+pub(crate) const NAME_BYTES_SHOWN_MAX: usize = 4096;
+pub(crate) const TOO_LONG: &str = "(a very long name)";
 
 fn shown_attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
     let kind = attribute.attr_type();

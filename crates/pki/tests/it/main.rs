@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod chains;
+mod client_certificates;
 mod clients;
 mod findings;
 mod judge;
