@@ -1,9 +1,9 @@
 //! The list of refused devices and its causes.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use certward_tests::{Authority, Scene, Setup, run, wait_until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[test]
 fn the_command_line_lists_refused_devices_and_remedies() {
@@ -36,6 +36,87 @@ fn the_command_line_lists_refused_devices_and_remedies() {
         table.contains("certificate_required") && table.contains("Give the device a certificate"),
         "{table}"
     );
+}
+
+#[test]
+fn a_refused_certificate_is_shown_and_the_ca_that_it_needs_is_named() {
+    let setup = Setup { bound_deployment: Some(Scene::DEPLOYMENT), ..Setup::default() };
+    let scene = Scene::with(setup);
+    let clients = Authority::new("Device CA");
+    scene.run_two_way(&clients);
+    let folder = tempfile::tempdir().unwrap();
+    let openssl = |arguments: &str| {
+        let output = run(Command::new("openssl").args(arguments.split('|')).current_dir(folder.path()));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let self_issued = |name: &str, subject: &str| {
+        openssl(&format!(
+            "req|-x509|-newkey|ec|-pkeyopt|ec_paramgen_curve:P-256|-nodes|-days|99|-subj|{subject}|-keyout|{name}.key|-out|{name}.pem"
+        ));
+    };
+    self_issued("other", "/O=Example/CN=Other CA");
+    self_issued("namesake", "/CN=Device CA");
+    // Without an extension file: version 1.
+    let issue = |name: &str, issuer: &str, subject: &str, more: &str| {
+        openssl(&format!(
+            "req|-new|-newkey|ec|-pkeyopt|ec_paramgen_curve:P-256|-nodes|-utf8|-subj|{subject}|-keyout|{name}.key|-out|{name}.csr"
+        ));
+        openssl(&format!(
+            "x509|-req|-in|{name}.csr|-CA|{issuer}.pem|-CAkey|{issuer}.key|-out|{name}.pem{more}"
+        ));
+    };
+    issue("version1", "other", "/CN=meter-7", "");
+    std::fs::write(folder.path().join("v3"), "basicConstraints=CA:FALSE\n").unwrap();
+    issue("meter", "other", "/CN=meter-8", "|-extfile|v3|-set_serial|0xab01");
+    issue("hostile", "other", "/CN=a\u{1b}[2J\u{202e}b", "|-extfile|v3");
+    issue("rekeyed", "namesake", "/CN=meter-9", "|-extfile|v3");
+    // Name, shown subject and issuer, the remedy.
+    let add = "Add the CA \"O=Example, CN=Other CA\" to the client CAs: certward tls set ge6a1a75 ";
+    let cases = [
+        ("version1", "CN=meter-7", "O=Example, CN=Other CA", add),
+        ("meter", "CN=meter-8", "O=Example, CN=Other CA", add),
+        ("hostile", "CN=a\\u{1b}[2J\\u{202e}b", "O=Example, CN=Other CA", add),
+        (
+            "rekeyed",
+            "CN=meter-9",
+            "CN=Device CA",
+            "A CA \"CN=Device CA\" is among the client CAs, but its key ",
+        ),
+    ];
+    let path = format!("/deployments/{}/tls/failures", Scene::DEPLOYMENT);
+    let mut number = 0;
+    for version in ["-tls1_2", "-tls1_3"] {
+        for (name, subject, issuer, remedy) in cases {
+            let mut device = Command::new("openssl");
+            device.args(["s_client", "-connect", &scene.certward.bound().to_string(), version]);
+            device.args(["-servername", Scene::HOST, "-cert", &format!("{name}.pem")]);
+            device.args(["-key", &format!("{name}.key")]).current_dir(folder.path());
+            run(device.stdin(Stdio::null()));
+            number += 1;
+            let newest = wait_until("the failure", || {
+                let failures = scene.api().get(&path).expect(200).json();
+                let failures = failures.as_array().unwrap();
+                (failures.len() == number).then(|| failures[0].clone())
+            });
+            let shown = &newest["clientCertificate"];
+            assert_eq!((&shown["subject"], &shown["issuer"]), (&subject.into(), &issuer.into()), "{newest}");
+            assert!(newest["remedy"].as_str().unwrap().starts_with(remedy), "{newest}");
+            assert_eq!(newest["neededCa"], json!({"name": issuer, "nameKnown": name == "rekeyed"}));
+            let printed = openssl(&format!("x509|-in|{name}.pem|-noout|-serial|-fingerprint|-sha256"));
+            let printed = printed.to_lowercase().replace(':', "");
+            for fact in ["serial", "fingerprint"] {
+                assert!(
+                    printed.contains(&format!("{}\n", shown[fact].as_str().unwrap())),
+                    "{fact}: {newest}"
+                );
+            }
+        }
+    }
+    let list = scene.certward.cli(&["tls", "failures", Scene::DEPLOYMENT]);
+    let list = String::from_utf8_lossy(&list.stdout).into_owned();
+    let shown = ["    subject  CN=meter-8\n", "    serial   ab01\n", "    ends     ", "    sha256   ", add];
+    assert!(shown.iter().all(|line| list.contains(line)), "{list}");
 }
 
 #[test]

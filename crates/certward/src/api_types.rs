@@ -28,6 +28,17 @@ pub(crate) struct FailureAnswer {
     pub(crate) cause: String,
     pub(crate) detail: Option<String>,
     pub(crate) remedy: String,
+    pub(crate) client_certificate: Option<ClientCertificateAnswer>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ClientCertificateAnswer {
+    pub(crate) subject: Option<String>,
+    pub(crate) issuer: Option<String>,
+    pub(crate) serial: Option<String>,
+    pub(crate) not_after: Option<String>,
+    pub(crate) fingerprint: String,
 }
 
 impl FailureAnswer {

@@ -1,6 +1,6 @@
-use std::pin::Pin;
+use std::{borrow::Cow, pin::Pin};
 
-use certward_pki::{Material, NoEntryPoint};
+use certward_pki::{ClientCertificate, Material, NeededCa, NoEntryPoint};
 use certward_store::{AlertReceiver, Deployment, DeploymentId, Timestamp};
 
 use crate::expiry::message::AlertMessage;
@@ -86,7 +86,7 @@ pub struct FailedHandshake {
     pub cause: &'static str,
     /// Its meaning, in one sentence.
     pub meaning: &'static str,
-    /// What to do.
+    /// What to do about the cause; [`FailedHandshake::remedy_for`] knows more.
     pub remedy: &'static str,
     /// SNI: at most 253 letters, digits, `-`, `_` and `.`.
     pub server_name: Option<Box<str>>,
@@ -94,4 +94,25 @@ pub struct FailedHandshake {
     pub tls_version: Option<&'static str>,
     /// Such as `MQTT level 6`; at most 64 characters.
     pub detail: Option<Box<str>>,
+    /// If the device sent one.
+    pub client_certificate: Option<Box<ClientCertificate>>,
+}
+
+impl FailedHandshake {
+    /// What to do; names the CA that a client certificate needs. A stranger chose the name: it is
+    /// in quotes, which it cannot contain.
+    pub fn remedy_for(&self, deployment: &DeploymentId) -> Cow<'static, str> {
+        let needed = self.client_certificate.as_ref().and_then(|certificate| certificate.needed_ca.as_ref());
+        let Some(NeededCa { name, is_name_known }) = needed else { return self.remedy.into() };
+        let set = format!("certward tls set {deployment} --cert CERT --key KEY --client-ca FILE");
+        match is_name_known {
+            false => format!(
+                "Add the CA \"{name}\" to the client CAs: {set}, where FILE holds all of them; or let the device send its intermediates too."
+            ),
+            true => format!(
+                "A CA \"{name}\" is among the client CAs, but its key did not sign the device's certificate. Have the certificate issued by it, or add the other CA of this name: {set}, where FILE holds all of them."
+            ),
+        }
+        .into()
+    }
 }

@@ -267,6 +267,13 @@ async fn failed_handshakes_are_shown_with_cause_and_remedy_and_counted_on_their_
     full["serverName"] = json!("a.test");
     full["tlsVersion"] = json!("1.3");
     full["detail"] = json!("MQTT level 6");
+    full["clientCertificate"] = json!({"subject": "CN=meter-7", "issuer": "CN=Meters", "serial": "0a1b",
+        "notAfter": "1970-01-01 00:00:00", "fingerprint": "9f86"});
+    full["neededCa"] = json!({"name": "CN=Meters", "nameKnown": false});
+    full["remedy"] = json!(
+        "Add the CA \"CN=Meters\" to the client CAs: certward tls set ge6a1a75 --cert CERT --key KEY \
+         --client-ca FILE, where FILE holds all of them; or let the device send its intermediates too."
+    );
     assert_eq!(answer.json(), json!([full, bare]));
     let deployment = world.get("/deployments/ge6a1a75").send().await;
     assert_eq!(deployment.header("ratelimit-remaining"), Some("59"));

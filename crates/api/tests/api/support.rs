@@ -15,7 +15,7 @@ use certward_lifecycle::{
     AlertMessage, AlertSender, FailedHandshake, Lifecycle, Member, NewKey, NodeView, Observation,
     ProofFailure, Rehearsal, Sending, SystemEntropy,
 };
-use certward_pki::{HostName, Material, NoEntryPoint};
+use certward_pki::{ClientCertificate, ClientCertificateFacts, HostName, Material, NeededCa, NoEntryPoint};
 use certward_store::{
     Address, AlertReceiver, ApiKey, Deployment, DeploymentId, DeploymentSpec, MasterKey, NodeId, ProjectId,
     Scope, Servers, Session, Store, Timestamp, TlsState, UpstreamList,
@@ -23,6 +23,7 @@ use certward_store::{
 use certward_test_support::{HandClock, Leaf, PostgresServer, server_params, unchunked};
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, Connection};
+use time::OffsetDateTime;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -81,9 +82,21 @@ impl NodeView for FakeGateway {
             server_name: (at > 0).then(|| "a.test".into()),
             tls_version: (at > 0).then_some("1.3"),
             detail: (at > 0).then(|| "MQTT level 6".into()),
+            client_certificate: (at > 0).then(|| Box::new(client_certificate())),
         };
         vec![failed(61_000), failed(0)]
     }
+}
+
+fn client_certificate() -> ClientCertificate {
+    let facts = ClientCertificateFacts {
+        subject: "CN=meter-7".into(),
+        issuer: "CN=Meters".into(),
+        serial: "0a1b".into(),
+        not_after: OffsetDateTime::UNIX_EPOCH,
+    };
+    let needed_ca = NeededCa { name: "CN=Meters".into(), is_name_known: false };
+    ClientCertificate { fingerprint: "9f86".into(), facts: Some(facts), needed_ca: Some(needed_ca) }
 }
 
 pub(crate) struct World {

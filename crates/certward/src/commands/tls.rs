@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     api_time,
-    api_types::{CheckAnswer, FailureAnswer, TlsAnswer},
+    api_types::{CheckAnswer, ClientCertificateAnswer, FailureAnswer, TlsAnswer},
     cli::{ConnectArgs, TlsCommand, UploadArgs},
     client::{Client, ClientError},
     findings, input, output,
@@ -42,8 +42,14 @@ async fn failures(id: &str, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let failures: Vec<FailureAnswer> = serde_json::from_value(answer)?;
+    output::say(&list(&failures, SystemClock.now()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The certificate follows its failure on lines of its own: in columns it would be too wide.
+fn list(failures: &[FailureAnswer], now: Timestamp) -> String {
     let mut table = TextTable::new(["at (UTC)", "address", "server name", "tls", "cause", "what to do"]);
-    for failure in &failures {
+    for failure in failures {
         table.row([
             &failure.at,
             &failure.address,
@@ -53,8 +59,30 @@ async fn failures(id: &str, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
             &failure.remedy,
         ]);
     }
-    output::say(&table.text())?;
-    Ok(ExitCode::SUCCESS)
+    let table = table.text();
+    let mut rows = table.lines().map(str::to_owned);
+    let mut lines: Vec<String> = rows.next().into_iter().collect();
+    for (failure, row) in failures.iter().zip(rows) {
+        lines.push(row);
+        if let Some(certificate) = &failure.client_certificate {
+            lines.extend(certificate_lines(certificate, now));
+        }
+    }
+    lines.join("\n")
+}
+
+fn certificate_lines(certificate: &ClientCertificateAnswer, now: Timestamp) -> Vec<String> {
+    let ClientCertificateAnswer { subject, issuer, serial, not_after, fingerprint } = certificate;
+    let ends = not_after.as_deref().map(|end| api_time::end_with_words(end, now));
+    let facts = [
+        ("subject", subject.as_deref()),
+        ("issuer", issuer.as_deref()),
+        ("serial", serial.as_deref()),
+        ("ends", ends.as_deref()),
+        ("sha256", Some(fingerprint.as_str())),
+    ];
+    let facts = facts.into_iter().filter_map(|(name, fact)| Some((name, fact?)));
+    facts.map(|(name, fact)| format!("    {name:<8} {}", output::plain(fact))).collect()
 }
 
 async fn check(id: &str, upload: &UploadArgs, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
@@ -192,6 +220,41 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+
+    #[test]
+    fn a_certificate_follows_its_failure() {
+        let certificate = ClientCertificateAnswer {
+            subject: Some("CN=meter-7".to_owned()),
+            issuer: Some("CN=Meters".to_owned()),
+            serial: Some("0a1b".to_owned()),
+            not_after: Some("2034-04-10 23:43:20".to_owned()),
+            fingerprint: "9f86".to_owned(),
+        };
+        let unreadable =
+            ClientCertificateAnswer { fingerprint: "ab\n".to_owned(), ..ClientCertificateAnswer::default() };
+        let failures = [Some(certificate), None, Some(unreadable)].map(|client_certificate| FailureAnswer {
+            at: "2034-04-11 02:00:00".to_owned(),
+            cause: "certificate_expired".to_owned(),
+            client_certificate,
+            ..FailureAnswer::default()
+        });
+        let now = Timestamp::from_time(datetime!(2034-04-11 02:43:20 UTC));
+        let shown = list(&failures, now);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert!(lines[0].starts_with("at (UTC)"), "{shown}");
+        assert!([1, 7, 8].iter().all(|at| lines[*at].starts_with("2034-04-11")), "{shown}");
+        assert_eq!(
+            [&lines[2..7], &lines[9..]].concat(),
+            [
+                "    subject  CN=meter-7",
+                "    issuer   CN=Meters",
+                "    serial   0a1b",
+                "    ends     2034-04-10 23:43:20 (expired 3 hours ago)",
+                "    sha256   9f86",
+                "    sha256   ab\\u{a}",
+            ]
+        );
+    }
 
     #[test]
     fn what_is_left_stands_beside_the_end() {

@@ -4,10 +4,10 @@
 //! scope. An entry holds while its certificates are valid. Only accepted chains are kept; each
 //! handshake still proves possession of the key.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::digest::{Context, SHA256};
-use certward_pki::validity;
+use certward_pki::{ClientCaNames, ClientCertificate, validity};
 use certward_store::TrustScope;
 use quick_cache::sync::Cache;
 use rustls::{
@@ -16,6 +16,8 @@ use rustls::{
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
+
+use crate::observe::refused_client::report;
 
 /// About 100 bytes each: a fleet reconnecting after an outage.
 const CHAINS_MAX: usize = 50_000;
@@ -45,7 +47,8 @@ impl VerifiedChains {
         verifier: Arc<dyn ClientCertVerifier>,
         scope: TrustScope,
     ) -> Arc<dyn ClientCertVerifier> {
-        Arc::new(Remembering { verifier, scope, chains: Arc::clone(self) })
+        let client_cas = OnceLock::new();
+        Arc::new(Remembering { verifier, scope, chains: Arc::clone(self), client_cas })
     }
 }
 
@@ -54,9 +57,15 @@ struct Remembering {
     verifier: Arc<dyn ClientCertVerifier>,
     scope: TrustScope,
     chains: Arc<VerifiedChains>,
+    /// Read on the first refusal.
+    client_cas: OnceLock<ClientCaNames>,
 }
 
 impl Remembering {
+    fn client_cas(&self) -> &ClientCaNames {
+        self.client_cas.get_or_init(|| ClientCaNames::of(self.verifier.root_hint_subjects()))
+    }
+
     fn hash(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> ChainHash {
         let mut context = Context::new(&SHA256);
         context.update(&self.scope.0);
@@ -83,7 +92,10 @@ impl ClientCertVerifier for Remembering {
         if self.chains.0.get(&hash).is_some_and(|(first, last)| (first..=last).contains(&at)) {
             return Ok(ClientCertVerified::assertion());
         }
-        let verified = self.verifier.verify_client_cert(end_entity, intermediates, now)?;
+        let verified =
+            self.verifier.verify_client_cert(end_entity, intermediates, now).inspect_err(|error| {
+                report(|| ClientCertificate::of_refused(end_entity, intermediates, self.client_cas(), error));
+            })?;
         if let Some(valid) = validity(std::iter::once(end_entity).chain(intermediates)) {
             self.chains.0.insert(hash, (*valid.start(), *valid.end()));
         }
@@ -108,7 +120,9 @@ impl ClientCertVerifier for Remembering {
         certificate: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls12_signature(message, certificate, dss)
+        self.verifier
+            .verify_tls12_signature(message, certificate, dss)
+            .inspect_err(|_| report(|| ClientCertificate::of(certificate)))
     }
 
     fn verify_tls13_signature(
@@ -117,7 +131,9 @@ impl ClientCertVerifier for Remembering {
         certificate: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls13_signature(message, certificate, dss)
+        self.verifier
+            .verify_tls13_signature(message, certificate, dss)
+            .inspect_err(|_| report(|| ClientCertificate::of(certificate)))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

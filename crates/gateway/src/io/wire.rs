@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use certward_pki::ClientCertificate;
 use socket2::SockRef;
 use thiserror::Error;
 use tokio::{
@@ -17,9 +18,12 @@ use tokio::{
     time::timeout,
 };
 
-use crate::io::{
-    socket::acknowledge,
-    tls::{INCOMPLETE_MAX, PeerState, SendBuffer, Tls},
+use crate::{
+    io::{
+        socket::acknowledge,
+        tls::{INCOMPLETE_MAX, PeerState, SendBuffer, Tls},
+    },
+    observe::refused_client::reported_by,
 };
 
 /// Of one socket read: four full TLS records.
@@ -137,6 +141,8 @@ pub(crate) struct DeviceRead {
     pub(crate) plain: Vec<u8>,
     /// Also on error.
     pub(crate) answer: Vec<u8>,
+    /// On error, if it is about the client's certificate.
+    pub(crate) refused: Option<Box<ClientCertificate>>,
 }
 
 impl DeviceRead {
@@ -149,7 +155,8 @@ impl DeviceRead {
     }
 
     fn of(outcome: Result<ReadState, Fault>, buffers: &Buffers) -> Self {
-        Self { outcome, plain: buffers.plain.clone(), answer: buffers.out.as_slice().to_vec() }
+        let answer = buffers.out.as_slice().to_vec();
+        Self { outcome, plain: buffers.plain.clone(), answer, refused: None }
     }
 }
 
@@ -173,8 +180,9 @@ pub(crate) async fn read_device_acknowledged(tls: &mut Tls, device: &mut TcpStre
 
 fn poll_read_once(tls: &mut Tls, device: &mut TcpStream, cx: &mut Context<'_>) -> Poll<DeviceRead> {
     with_buffers(|buffers| {
-        let outcome = ready!(buffers.poll_decrypt(tls, device, cx));
-        Poll::Ready(DeviceRead::of(outcome, buffers))
+        let (polled, refused) = reported_by(|| buffers.poll_decrypt(tls, device, cx));
+        let outcome = ready!(polled);
+        Poll::Ready(DeviceRead { refused, ..DeviceRead::of(outcome, buffers) })
     })
 }
 

@@ -357,6 +357,19 @@ them. A node of the role `api` has none and says so (404); one of the role `gate
 asked, and counts them. A failure before the deployment is known, on a listener that several share,
 is only counted, in `certward_gateway_handshake_failures_total{cause=\"…\"}`, as all failures are.
 
+If the device sent a certificate, its subject, issuer, serial number, end and SHA-256 fingerprint
+are listed too: on a refusal (unknown issuer, expired, not yet valid, another purpose, …), and if a
+device that was let in fails later (its first packet, a limit). `openssl x509 -in CERTIFICATE
+-noout -serial -fingerprint -sha256` prints the same digits, in upper case. The device chose these
+names: control characters and all but ASCII are escaped, and names are cut after 160 characters. A
+certificate that cannot be read has a fingerprint alone.
+
+Where the CA is the cause, the remedy and `neededCa` name it: the issuer of the last certificate on
+the path that the device sent. `nameKnown` tells two faults apart. `false`: no client CA has this
+name; add the CA, or let the device send its intermediates. `true`: a client CA has this name, but
+another key, as after a CA was made again; add the other one, or have the certificate issued again.
+A self-signed certificate has no such CA, nor has a chain with a broken signature further down.
+
 The causes are these and no others.
 
 | cause | what it means | what to do |

@@ -6,12 +6,14 @@ use std::{
 };
 
 use certward_lifecycle::FailedHandshake;
+use certward_pki::ClientCertificate;
 use certward_store::{DeploymentId, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::observe::cause::Cause;
 
-/// 440 bytes each at most: 22 KiB per deployment, 22 MiB in total.
+/// 1.3 KiB each at most, with the names of a client certificate: 65 KiB per deployment, 64 MiB in
+/// total.
 const KEPT_PER_DEPLOYMENT: usize = 50;
 /// Keeps those with the newest failures.
 const DEPLOYMENTS_MAX: usize = 1_000;
@@ -26,6 +28,7 @@ pub(crate) struct Seen {
     pub(crate) tls_version: Option<&'static str>,
     /// What was received, if the cause does not say.
     pub(crate) detail: Option<Box<str>>,
+    pub(crate) client_certificate: Option<Box<ClientCertificate>>,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +58,7 @@ impl Failures {
             server_name: seen.server_name.clone(),
             tls_version: seen.tls_version,
             detail: seen.detail.clone(),
+            client_certificate: seen.client_certificate.clone(),
         };
         let mut lists = self.lists();
         let list = lists.next(id);
@@ -97,6 +101,9 @@ impl Lists {
 
 #[cfg(test)]
 mod tests {
+    use certward_pki::{ClientCertificateFacts, NeededCa};
+    use time::OffsetDateTime;
+
     use super::*;
 
     #[test]
@@ -112,6 +119,41 @@ mod tests {
         assert_eq!((newest[0].at, newest[0].cause), (Timestamp(199), "timeout"));
         failures.forget(&id);
         assert!(failures.newest(&id).is_empty());
+    }
+
+    /// As monitoring.md states it.
+    #[test]
+    fn the_largest_failures_fit_the_documented_memory() {
+        const BYTES_MAX: usize = 64 << 20;
+        let text = |bytes: usize| -> Box<str> { "x".repeat(bytes).into() };
+        let facts = ClientCertificateFacts {
+            subject: text(160),
+            issuer: text(160),
+            serial: text(43),
+            not_after: OffsetDateTime::UNIX_EPOCH,
+        };
+        let needed_ca = NeededCa { name: text(160), is_name_known: false };
+        let certificate =
+            ClientCertificate { fingerprint: text(64), facts: Some(facts), needed_ca: Some(needed_ca) };
+        // Two words of the allocator each, and blocks of 16 bytes.
+        let heap = |bytes: usize| (bytes + 2 * size_of::<usize>()).next_multiple_of(16);
+        let texts = [160, 160, 43, 160, 64, 253, 64].map(heap);
+        let each = texts.iter().sum::<usize>() + heap(size_of_val(&certificate));
+        let failures = Failures::default();
+        let id = DeploymentId::parse("d").unwrap();
+        let seen = Seen {
+            server_name: Some(text(253)),
+            detail: Some(text(64)),
+            client_certificate: Some(certificate.into()),
+            ..Seen::default()
+        };
+        for at in 0..200 {
+            let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+            failures.note(&id, Timestamp(at), peer, Cause::Protocol, &seen);
+        }
+        let slots = failures.lists().of[&id].failures.capacity();
+        let list = slots * size_of::<FailedHandshake>() + KEPT_PER_DEPLOYMENT * each;
+        assert!(list * DEPLOYMENTS_MAX <= BYTES_MAX, "{list}");
     }
 
     #[test]

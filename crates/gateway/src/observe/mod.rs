@@ -5,5 +5,6 @@ pub(crate) mod failures;
 pub(crate) mod log_throttle;
 pub(crate) mod metrics;
 pub(crate) mod reason;
+pub(crate) mod refused_client;
 pub(crate) mod relayed_bytes;
 pub(crate) mod table_metrics;

@@ -31,7 +31,7 @@ use crate::{
     },
     session::{
         first_packet::{FirstPacketVerdict, describe, judge, refusal_of_level},
-        handshake::{ClosingAlert, Established, Failed, perform},
+        handshake::{ClosingAlert, Established, Failed, accepted_certificate, perform},
         proxy_header,
         registry::{ConnectionSignal, Registration},
         relay::{Opening, Relay, RelayError, RelayLimits},
@@ -221,12 +221,14 @@ impl<'a> PendingSession<'a> {
                 return;
             }
             SetupError::Denied(cause) => {
+                self.seen.client_certificate = accepted_certificate(&self.tls);
                 self.context.handshake_failed(self.seen, self.peer, cause);
                 self.tls.into_alert(AlertDescription::AccessDenied)
             }
             SetupError::FirstPacket(error) => {
                 metrics.closed(error.reason());
                 self.seen.detail = error.detail();
+                self.seen.client_certificate = accepted_certificate(&self.tls);
                 self.context.handshake_failed(self.seen, self.peer, error.cause());
                 last_bytes(&mut self.tls, error.answer())
             }
@@ -394,7 +396,7 @@ async fn read_first(
             }
             FirstPacketVerdict::Incomplete => {}
         }
-        let DeviceRead { outcome, mut plain, mut answer } = read_device_acknowledged(tls, client).await;
+        let DeviceRead { outcome, mut plain, mut answer, .. } = read_device_acknowledged(tls, client).await;
         opening.first.append(&mut plain);
         opening.held.append(&mut answer);
         opening.read_state = outcome.map_err(|fault| match fault {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use certward_pki::ClientCertificate;
 use certward_store::{RecordBytes, TrustScope};
 use rustls::{
     AlertDescription, Error, HandshakeKind, PeerMisbehaved, ProtocolVersion,
@@ -19,7 +20,7 @@ use crate::{
         tls::Tls,
         wire::{DeviceRead, Fault, ReadState, close_notify, read_device, read_more},
     },
-    observe::{cause::Cause, failures::Seen},
+    observe::{cause::Cause, failures::Seen, refused_client::reported_by},
     proof::probes::{Probe, Used},
     routing::{client_hello::shown_server_name, sni},
     session::{flight::cut_between_messages, record_limit::offered_record_bytes, relay::Opening},
@@ -192,11 +193,12 @@ async fn finish(
 ) -> Result<(Tls, TcpStream, Opening), Failed> {
     let opening = loop {
         seen.tls_version = tls.version();
-        let DeviceRead { outcome, plain, answer } = read;
+        let DeviceRead { outcome, plain, answer, refused } = read;
         let read_state = match outcome {
             Ok(read_state) => read_state,
             Err(Fault::Socket(_)) => return Err(Failed::silent(Cause::Closed)),
             Err(Fault::Tls(error)) => {
+                seen.client_certificate = refused.or_else(|| accepted_certificate(&tls));
                 return Err(Failed::broken(Cause::from(&error), &error, answer, client));
             }
         };
@@ -223,13 +225,20 @@ async fn finish(
     // rustls does not verify the certificates in a ticket again.
     if let Some(verifier) = &served.identity.verifier
         && tls.handshake_kind() == Some(HandshakeKind::Resumed)
-        && let Err(error) = context.verify_client(verifier, &tls)
+        && let (Err(error), refused) = reported_by(|| context.verify_client(verifier, &tls))
     {
+        seen.client_certificate = refused;
         let mut bytes = opening.held;
         bytes.append(&mut close_notify(&mut tls));
         return Err(Failed::alert(Cause::from(&error), bytes, client));
     }
     Ok((tls, client, opening))
+}
+
+/// For a failure that comes after it was verified.
+pub(crate) fn accepted_certificate(tls: &Tls) -> Option<Box<ClientCertificate>> {
+    let end_entity = tls.peer_certificates()?.first()?;
+    Some(Box::new(ClientCertificate::of(end_entity)))
 }
 
 /// As [`read_device`], after queueing.

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use certward_gateway::{Listener, Protocol, Settings};
 use certward_lifecycle::NodeView;
+use certward_pki::{ClientCertificate, NeededCa};
 use certward_store::DeploymentId;
 use rcgen::{BasicConstraints, IsCa};
 use tokio::{
@@ -66,6 +67,11 @@ impl Stage {
         assert_eq!(failure.cause, cause, "{case}");
         assert!(failure.peer.ip().is_loopback());
         assert!(!failure.remedy.is_empty() && !failure.meaning.is_empty());
+    }
+
+    fn newest_certificate(&self) -> Option<ClientCertificate> {
+        let newest = self.world.gateway.recent_failures(&self.deployment).swap_remove(0);
+        newest.client_certificate.map(|certificate| *certificate)
     }
 
     async fn send(&self, to: SocketAddr, bytes: &[u8]) {
@@ -250,37 +256,77 @@ async fn what_the_device_says_of_our_certificate_is_named_with_name_and_version(
     stage.world.shut_down().await;
 }
 
+fn expected(leaf: &Leaf, needed_ca: &Option<NeededCa>) -> ClientCertificate {
+    ClientCertificate { needed_ca: needed_ca.clone(), ..ClientCertificate::of(&leaf.der) }
+}
+
+#[tokio::test]
+async fn an_accepted_certificate_names_the_device_that_fails_later() {
+    let stage = Stage::new().await;
+    stage.world.run(&stage.deployment, &stage.leaf, &[&stage.clients]).await;
+    let leaf = stage.clients.client("device");
+    for version in [TLS12, TLS13] {
+        let device = Device::new(&stage.servers, Some(&leaf), &[version]);
+        let failing = async |stage: &Stage| {
+            let mut connection = device.connect(stage.bound(), HOST).await.unwrap();
+            connection.echo(b"GET / HTTP/1.1\r\n\r\n").await.expect_err("another protocol");
+        };
+        stage.expect("another protocol", "wrong_protocol", failing).await;
+        assert_eq!(stage.newest_certificate(), Some(expected(&leaf, &None)));
+    }
+    stage.world.shut_down().await;
+}
+
 #[tokio::test]
 async fn what_is_wrong_with_the_devices_certificate_is_named() {
     let stage = Stage::new().await;
     stage.world.run(&stage.deployment, &stage.leaf, &[&stage.clients]).await;
     let hour = Duration::from_secs(3600);
-    let same_name = Authority::new("clients");
+    let (same_name, strangers) = (Authority::new("clients"), Authority::new("strangers"));
     let early = stage.clients.client_with("early", |params| params.not_before = from_now(hour));
     let authority = stage.clients.client_with("device", |params| {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     });
-    let cases: [(&str, Option<Leaf>); 6] = [
-        ("certificate_required", None),
-        ("certificate_unknown_issuer", Some(Authority::new("strangers").client("device"))),
-        ("certificate_bad_signature", Some(same_name.client("device"))),
-        ("certificate_wrong_purpose", Some(stage.clients.server(&["device"]))),
-        ("certificate_not_yet_valid", Some(early)),
-        ("certificate_is_ca", Some(authority)),
+    let named = |name: &str, is_name_known| Some(NeededCa { name: name.into(), is_name_known });
+    let hostile = strangers.client(&"\u{202e}\n".repeat(3000));
+    let below = strangers.intermediate("sub").client("device");
+    let without_key = Leaf { key_pem: early.key_pem.clone(), ..stage.clients.client("device") };
+    let unreadable = Leaf { der: b"no certificate".to_vec(), ..stage.clients.client("device") };
+    let cases: [(&str, Option<Leaf>, Option<NeededCa>); 10] = [
+        ("certificate_required", None, None),
+        ("certificate_unknown_issuer", Some(strangers.client("device")), named("CN=strangers", false)),
+        ("certificate_unknown_issuer", Some(below), named("CN=strangers", false)),
+        ("certificate_unknown_issuer", Some(hostile), named("CN=strangers", false)),
+        ("certificate_bad_signature", Some(same_name.client("device")), named("CN=clients", true)),
+        ("certificate_bad_signature", Some(without_key), None),
+        ("certificate_wrong_purpose", Some(stage.clients.server(&["device"])), None),
+        ("certificate_not_yet_valid", Some(early), None),
+        ("certificate_is_ca", Some(authority), None),
+        ("certificate_encoding", Some(unreadable), None),
     ];
     let short = stage.clients.client_with("short", |params| params.not_after = from_now(hour));
     for version in [TLS12, TLS13] {
-        for (cause, leaf) in &cases {
+        for (cause, leaf, needed) in &cases {
             let device = Device::new(&stage.servers, leaf.as_ref(), &[version]);
             let failing = async |stage: &Stage| drop(device.talk(stage.bound(), HOST).await);
             stage.expect(cause, cause, failing).await;
+            assert_eq!(
+                stage.newest_certificate(),
+                leaf.as_ref().map(|leaf| expected(leaf, needed)),
+                "{cause}"
+            );
         }
     }
+    let new = |version| Device::new(&stage.servers, Some(&short), &[version]);
+    let ticketed = [TLS12, TLS13].map(new);
+    for device in &ticketed {
+        device.talk(stage.bound(), HOST).await.unwrap();
+    }
     stage.world.clock.advance(hour * 2);
-    for version in [TLS12, TLS13] {
-        let device = Device::new(&stage.servers, Some(&short), &[version]);
+    for device in [TLS12, TLS13].map(new).into_iter().chain(ticketed) {
         let failing = async |stage: &Stage| drop(device.talk(stage.bound(), HOST).await);
         stage.expect("expired", "certificate_expired", failing).await;
+        assert_eq!(stage.newest_certificate(), Some(expected(&short, &None)));
     }
     stage.world.shut_down().await;
 }

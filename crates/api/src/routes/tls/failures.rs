@@ -1,10 +1,13 @@
+use std::borrow::Cow;
+
 use axum::{
     Json,
     extract::State,
     response::{IntoResponse, Response},
 };
 use certward_lifecycle::FailedHandshake;
-use certward_store::{Method, Scope};
+use certward_pki::{ClientCertificate, ClientCertificateFacts, NeededCa};
+use certward_store::{DeploymentId, Method, Scope};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -39,7 +42,55 @@ pub(crate) struct FailureBody {
     /// What that means.
     message: &'static str,
     /// What to do about it.
-    remedy: &'static str,
+    remedy: Cow<'static, str>,
+    /// The certificate that the device sent. Absent if it sent none, or was refused before it
+    /// could.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    client_certificate: Option<ClientCertificateBody>,
+    /// The CA that the certificate needs, if that is the cause and the CA's name is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    needed_ca: Option<NeededCaBody>,
+}
+
+/// A device's certificate. Control characters and all but ASCII are escaped (`\u{1b}`), long names
+/// are cut. One that cannot be read has a fingerprint alone.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ClientCertificate)]
+pub(crate) struct ClientCertificateBody {
+    /// At most 160 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "CN=meter-7, O=Example")]
+    subject: Option<Box<str>>,
+    /// At most 160 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "CN=Example Device CA")]
+    issuer: Option<Box<str>>,
+    /// Lower-case hexadecimal digits, two for each byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "4d0b6a1f")]
+    serial: Option<Box<str>>,
+    /// Its end, UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "2034-05-22 02:43:21")]
+    not_after: Option<String>,
+    /// SHA-256 of its DER, 64 lower-case hexadecimal digits.
+    #[schema(example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
+    fingerprint: Box<str>,
+}
+
+/// The issuer of the last certificate on the path that the device sent.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = NeededCa)]
+pub(crate) struct NeededCaBody {
+    /// Its name, at most 160 characters.
+    #[schema(example = "CN=Example Device CA")]
+    name: Box<str>,
+    /// Whether a client CA of the deployment has this name: then it has another key.
+    name_known: bool,
 }
 
 /// The newest failed handshakes of a deployment on the node that answers, newest first, at most 50.
@@ -63,14 +114,24 @@ pub(crate) async fn failures(
     let subject = format!("{}/tls/failures", deployment.id);
     api.limited(&caller, &subject, Method::Neighbours, async {
         let failures = api.lifecycle.node_view().recent_failures(&deployment.id);
-        let failures: Vec<_> = failures.into_iter().map(FailureBody::from).collect();
+        let failures: Vec<_> =
+            failures.into_iter().map(|failed| FailureBody::of(failed, &deployment.id)).collect();
         Ok(Json(failures).into_response())
     })
     .await
 }
 
-impl From<FailedHandshake> for FailureBody {
-    fn from(failed: FailedHandshake) -> Self {
+impl FailureBody {
+    fn of(failed: FailedHandshake, deployment: &DeploymentId) -> Self {
+        let remedy = failed.remedy_for(deployment);
+        let (client_certificate, needed_ca) = match failed.client_certificate {
+            Some(certificate) => {
+                let ClientCertificate { fingerprint, facts, needed_ca } = *certificate;
+                let body = ClientCertificateBody::of(fingerprint, facts);
+                (Some(body), needed_ca.map(NeededCaBody::from))
+            }
+            None => (None, None),
+        };
         Self {
             at: wire_time::to_the_second(failed.at.to_time()),
             address: failed.peer.to_string(),
@@ -79,7 +140,30 @@ impl From<FailedHandshake> for FailureBody {
             cause: failed.cause,
             detail: failed.detail,
             message: failed.meaning,
-            remedy: failed.remedy,
+            remedy,
+            client_certificate,
+            needed_ca,
         }
+    }
+}
+
+impl ClientCertificateBody {
+    fn of(fingerprint: Box<str>, facts: Option<ClientCertificateFacts>) -> Self {
+        let Some(ClientCertificateFacts { subject, issuer, serial, not_after }) = facts else {
+            return Self { subject: None, issuer: None, serial: None, not_after: None, fingerprint };
+        };
+        Self {
+            subject: Some(subject),
+            issuer: Some(issuer),
+            serial: Some(serial),
+            not_after: Some(wire_time::to_the_second(not_after)),
+            fingerprint,
+        }
+    }
+}
+
+impl From<NeededCa> for NeededCaBody {
+    fn from(needed: NeededCa) -> Self {
+        Self { name: needed.name, name_known: needed.is_name_known }
     }
 }

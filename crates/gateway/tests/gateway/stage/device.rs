@@ -3,8 +3,12 @@ use std::{io, net::SocketAddr, sync::Arc};
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
     client::Resumption,
-    crypto::{CryptoProvider, aws_lc_rs::kx_group},
+    crypto::{
+        CryptoProvider,
+        aws_lc_rs::{self, kx_group},
+    },
     pki_types::ServerName,
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -53,8 +57,12 @@ impl Device {
         let config = match identity {
             None => builder.with_no_client_auth(),
             Some(leaf) => {
-                let chain = vec![leaf.der.clone().into()];
-                builder.with_client_auth_cert(chain, leaf.private_key()).unwrap()
+                let chain = std::iter::once(&leaf.der).chain(&leaf.intermediates);
+                let chain = chain.map(|der| der.clone().into()).collect();
+                // Unchecked: a device may have the key of another certificate.
+                let key = aws_lc_rs::sign::any_supported_type(&leaf.private_key()).unwrap();
+                let resolver = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+                builder.with_client_cert_resolver(Arc::new(resolver))
             }
         };
         Self(Arc::new(config))
