@@ -39,6 +39,29 @@ fn curl_and_the_command_line_speak_https_with_it() {
     );
 }
 
+/// Its basic constraints say CA:TRUE.
+#[test]
+fn a_certificate_of_openssl_req_is_its_own_ca() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = run(Command::new("openssl").current_dir(folder.path()).args(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout api.key -out ca.pem \
+         -days 30 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+            .split_whitespace(),
+    ));
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let files = (folder.path().join("ca.pem"), folder.path().join("api.key"));
+    let certward = Certward::start_with(Setup { api_certificate: Some(files), ..Setup::default() });
+    assert_eq!(curl(&folder, &certward, "/public_api/v1/projects"), (true, "200 0".into()));
+    for (host, succeeds) in [("localhost", true), ("127.0.0.1", false)] {
+        let url = format!("https://{host}:{}/public_api/v1", certward.api().address.port());
+        let mut command = certward.cli_command(&["project", "list", "--json", "--url", &url, "--ca"]);
+        let output = run(command.arg(folder.path().join("ca.pem")));
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), succeeds, "{host}: {error}");
+        assert!(succeeds || error.contains("not valid for name"), "{error}");
+    }
+}
+
 #[test]
 fn sighup_takes_up_a_renewed_certificate_and_keeps_the_old_one_when_it_is_broken() {
     let folder = tempfile::tempdir().unwrap();

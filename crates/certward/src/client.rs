@@ -1,11 +1,12 @@
 //! A client of the HTTP API.
 
+mod ca_file;
 mod link;
 
 use std::{fmt, net::IpAddr, time::Duration};
 
 use anyhow::Context;
-use reqwest::{Certificate, Method, StatusCode, Url, header, redirect};
+use reqwest::{Method, StatusCode, Url, header, redirect};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -13,7 +14,7 @@ use self::link::next_query;
 use crate::{
     api_types::ErrorAnswer,
     cli::ConnectArgs,
-    findings, input,
+    findings,
     output::{self, plain},
     usage::UsageError,
 };
@@ -76,19 +77,7 @@ impl Client {
             );
         }
         if let Some(path) = &connect.ca {
-            let pem = input::read(path)?;
-            let wrong = || {
-                UsageError::new(format!(
-                    "{} holds no PEM certificate (--ca, CERTWARD_CA_FILE)",
-                    path.display()
-                ))
-            };
-            // The dropped error holds bytes of the file.
-            let certificates = Certificate::from_pem_bundle(&pem).map_err(|_| wrong())?;
-            if certificates.is_empty() {
-                return Err(wrong().into());
-            }
-            http = http.tls_certs_only(certificates);
+            http = http.tls_backend_preconfigured(ca_file::tls_config(path)?);
         }
         let http = http.build().context("the HTTP client cannot be set up")?;
         Ok(Self { http, base, api_key, secret_key })
