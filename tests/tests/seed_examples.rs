@@ -59,6 +59,10 @@ fn the_broken_json_of_post_and_put_is_400_and_says_where() {
             message.contains("column") || message.contains("byte"),
             "{method} does not say where: {message}"
         );
+        assert!(
+            message.contains("a quote is missing after -----END CERTIFICATE-----"),
+            "{method}: {message}"
+        );
         assert!(!body.contains("AjQzYRdov4inpzw"), "{method} gives the key back: {body}");
     }
 }

@@ -21,7 +21,7 @@ pub(crate) trait FromFields: Default {
 pub(crate) fn object<T: FromFields>(bytes: &[u8]) -> Result<T, Error> {
     // serde_json checks only returned strings; all of JSON is UTF-8 (RFC 8259 §8.1).
     let text = std::str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error.valid_up_to()))?;
-    serde_json::from_str::<Object<T>>(text).map(|object| object.0).map_err(|error| refusal(&error))
+    serde_json::from_str::<Object<T>>(text).map(|object| object.0).map_err(|error| refusal(&error, text))
 }
 
 fn not_utf8(bytes: &[u8], at: usize) -> Error {
@@ -31,11 +31,14 @@ fn not_utf8(bytes: &[u8], at: usize) -> Error {
     Error::InvalidJson(format!("The body is not UTF-8 at line {line} column {column}."))
 }
 
-fn refusal(error: &serde_json::Error) -> Error {
+fn refusal(error: &serde_json::Error, text: &str) -> Error {
     let place = format!("line {} column {}", error.line(), error.column());
     let message = match error.classify() {
         // "expected `,` or `}` at line 1 column 9"
-        Category::Syntax | Category::Eof => format!("The body is not valid JSON: {error}."),
+        Category::Syntax | Category::Eof => {
+            let hint = hint(error, text).map_or_else(String::new, |hint| format!("; {hint}"));
+            format!("The body is not valid JSON: {error}{hint}.")
+        }
         // The rest may be input.
         Category::Data if error.to_string().starts_with(DUPLICATE_FIELD) => {
             format!("The body is not usable: {DUPLICATE_FIELD}, the second time at {place}.")
@@ -43,6 +46,30 @@ fn refusal(error: &serde_json::Error) -> Error {
         Category::Data | Category::Io => format!("The body must be a JSON object ({place})."),
     };
     Error::InvalidJson(message)
+}
+
+/// Of the mistakes that PEM invites.
+fn hint(error: &serde_json::Error, text: &str) -> Option<String> {
+    if error.to_string().starts_with("control character") {
+        return Some(r"in a text, a line break is written \n".to_owned());
+    }
+    let label = PEM_LABELS.into_iter().find(|label| lacks_quote(text, label))?;
+    Some(format!("a quote is missing after -----END {label}-----"))
+}
+
+/// Those of certificates and keys (RFC 7468 §5, §10, §11; RFC 5915 §4).
+const PEM_LABELS: [&str; 5] =
+    ["CERTIFICATE", "PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
+
+/// Whether the end of a block is followed by the end of a property or of the body.
+fn lacks_quote(text: &str, label: &str) -> bool {
+    let end = format!("-----END {label}-----");
+    text.split(end.as_str()).skip(1).any(|mut rest| {
+        while let Some(shorter) = [r"\n", r"\r", " "].iter().find_map(|skipped| rest.strip_prefix(skipped)) {
+            rest = shorter;
+        }
+        rest.is_empty() || rest.starts_with([',', '}'])
+    })
 }
 
 struct Object<T>(T);
@@ -141,6 +168,36 @@ mod tests {
             assert_eq!(message(body), expected, "{body}");
         }
         assert_eq!(message(b"{\n\"a\":\"\xff\"}"), "The body is not UTF-8 at line 2 column 6.");
+    }
+
+    #[test]
+    fn the_mistakes_that_pem_invites_are_named() {
+        let missing = |label: &str| format!("; a quote is missing after -----END {label}-----.");
+        for (body, expected) in [
+            (r#"{"cert":"-----END CERTIFICATE-----},"key":"x"}"#, missing("CERTIFICATE")),
+            (r#"{"cert":"-----END CERTIFICATE-----\n, "key":"x"}"#, missing("CERTIFICATE")),
+            (r#"{"cert":"-----END CERTIFICATE-----\r\n,"key":"x"}"#, missing("CERTIFICATE")),
+            (r#"{"key":"-----END EC PRIVATE KEY-----"#, missing("EC PRIVATE KEY")),
+            (r#"{"key":"-----END RSA PRIVATE KEY-----}"#, missing("RSA PRIVATE KEY")),
+            (
+                r#"{"cert":"-----END CERTIFICATE-----","key":"-----END PRIVATE KEY-----},"x":1}"#,
+                missing("PRIVATE KEY"),
+            ),
+            (
+                "{\"cert\":\"-----BEGIN CERTIFICATE-----\nMII\"}",
+                r"; in a text, a line break is written \n.".into(),
+            ),
+        ] {
+            let message = message(body);
+            assert!(message.ends_with(&expected), "{body}: {message}");
+        }
+        for body in [
+            r#"{"cert":"-----END CERTIFICATE-----\n","key":"-----END PRIVATE KEY-----""#,
+            r#"{"cert":"-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\n"; "key":1}"#,
+            r#"{"cert":"-----END SECRET-----}"#,
+        ] {
+            assert!(!message(body).contains(';'), "{body}");
+        }
     }
 
     #[test]
