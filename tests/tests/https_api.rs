@@ -52,13 +52,21 @@ fn a_certificate_of_openssl_req_is_its_own_ca() {
     let files = (folder.path().join("ca.pem"), folder.path().join("api.key"));
     let certward = Certward::start_with(Setup { api_certificate: Some(files), ..Setup::default() });
     assert_eq!(curl(&folder, &certward, "/public_api/v1/projects"), (true, "200 0".into()));
-    for (host, succeeds) in [("localhost", true), ("127.0.0.1", false)] {
-        let url = format!("https://{host}:{}/public_api/v1", certward.api().address.port());
-        let mut command = certward.cli_command(&["project", "list", "--json", "--url", &url, "--ca"]);
-        let output = run(command.arg(folder.path().join("ca.pem")));
+    let plain = Certward::start();
+    let ca = folder.path().join("ca.pem");
+    let ca = ["--ca", ca.to_str().unwrap()];
+    for (host, server, flags, refusal) in [
+        ("localhost", &certward, &ca[..], None),
+        ("127.0.0.1", &certward, &ca, Some("certificate is for other names; use one of them (--url")),
+        ("localhost", &certward, &[], Some("not from a trusted CA; name its CA")),
+        ("localhost", &plain, &ca, Some("does not speak TLS on this port; use http://")),
+    ] {
+        let url = format!("https://{host}:{}/public_api/v1", server.api().address.port());
+        let mut command = certward.cli_command(&["project", "list", "--json", "--url", &url]);
+        let output = run(command.args(flags));
         let error = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.success(), succeeds, "{host}: {error}");
-        assert!(succeeds || error.contains("not valid for name"), "{error}");
+        assert_eq!(output.status.success(), refusal.is_none(), "{host}: {error}");
+        assert!(refusal.is_none_or(|refusal| error.contains(refusal)), "{host}: {error}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod ca_file;
 mod link;
+mod tls_fault;
 
 use std::{fmt, net::IpAddr, time::Duration};
 
@@ -10,7 +11,7 @@ use reqwest::{Method, StatusCode, Url, header, redirect};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use self::link::next_query;
+use self::{link::next_query, tls_fault::TlsFault};
 use crate::{
     api_types::ErrorAnswer,
     cli::ConnectArgs,
@@ -186,6 +187,9 @@ impl Client {
     }
 
     fn unreachable(&self, error: reqwest::Error) -> ClientError {
+        if let Some(fault) = TlsFault::of(&error) {
+            return ClientError::Tls { base: self.base.to_string(), fault };
+        }
         ClientError::Unreachable {
             base: self.base.to_string(),
             timed_out: error.is_timeout(),
@@ -241,6 +245,8 @@ fn is_loopback(url: &Url) -> bool {
 pub(crate) enum ClientError {
     /// No answer, or not in time.
     Unreachable { base: String, timed_out: bool, cause: String },
+    /// A later try meets the same.
+    Tls { base: String, fault: TlsFault },
     /// The peer is not certward.
     Foreign { base: String, status: StatusCode },
     /// The API refused.
@@ -258,7 +264,7 @@ impl ClientError {
             Self::Refused { status, retry_after, .. } if matches!(status.as_u16(), 429 | 503) => {
                 Some(retry_after.unwrap_or(Duration::from_secs(2)))
             }
-            Self::Refused { .. } | Self::Foreign { .. } => None,
+            Self::Refused { .. } | Self::Foreign { .. } | Self::Tls { .. } => None,
         }
     }
 }
@@ -274,10 +280,10 @@ impl fmt::Display for ClientError {
             ),
             Self::Unreachable { base, cause, .. } => write!(
                 f,
-                "cannot reach {base}: {}; is `certward serve` running, and is this its address (--url, CERTWARD_URL)? \
-                 For a private CA give --ca or CERTWARD_CA_FILE",
+                "cannot reach {base}: {}; is `certward serve` running, and is this its address (--url, CERTWARD_URL)?",
                 plain(cause)
             ),
+            Self::Tls { base, fault } => write!(f, "no TLS with {base}: {fault}"),
             Self::Foreign { base, status } => write!(
                 f,
                 "what answered at {base} is not certward's API (status {}); check --url or CERTWARD_URL, which must end in \
