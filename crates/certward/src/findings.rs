@@ -94,7 +94,7 @@ fn count(findings: &[FindingAnswer]) -> String {
         .filter(|(_, count)| *count > 0)
         .map(|(severity, count)| format!("{count} {severity}{}", if count == 1 { "" } else { "s" }))
         .collect();
-    if texts.is_empty() { "nothing to say against it".to_owned() } else { texts.join(", ") }
+    if texts.is_empty() { "no findings".to_owned() } else { texts.join(", ") }
 }
 
 #[cfg(test)]
@@ -118,6 +118,6 @@ mod tests {
              Do: Send the key that the request was made with."
         );
         assert_eq!(count(&[finding.clone(), finding]), "2 errors");
-        assert_eq!(count(&[]), "nothing to say against it");
+        assert_eq!(count(&[]), "no findings");
     }
 }

@@ -1,6 +1,7 @@
 //! The only writer to stdout and stderr, except the log.
 //!
-//! stdout has the result. A closed stdout is an error, not a panic.
+//! stdout has the result. A closed stdout is an error, not a panic; it is said only if something is
+//! lost by it.
 
 use std::{
     fmt::Write as _,
@@ -10,10 +11,19 @@ use std::{
 use anyhow::Context;
 use certward_pki::is_control;
 use serde::Serialize;
+use thiserror::Error;
+
+/// As `head` leaves it.
+#[derive(Debug, Clone, Copy, Error)]
+#[error("stdout is closed")]
+struct StdoutClosed;
 
 pub(crate) fn say(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).context("cannot write to stdout")
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(StdoutClosed.into()),
+        written => written.context("cannot write to stdout"),
+    }
 }
 
 pub(crate) fn say_json(value: &impl Serialize) -> anyhow::Result<()> {
@@ -33,6 +43,10 @@ pub(crate) fn note(text: &str) {
 
 /// With its causes, without repeated texts.
 pub(crate) fn complain(error: &anyhow::Error) {
+    // Without context: nothing else is lost.
+    if error.is::<StdoutClosed>() && error.chain().count() == 1 {
+        return;
+    }
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if !text.contains(&cause) {

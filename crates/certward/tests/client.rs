@@ -310,7 +310,7 @@ fn deployments_are_added_and_changed_by_what_is_named() {
 fn check_on_the_server_ends_as_the_verdict_is() {
     let accepted = r#"{"accepted":true,"findings":[],"serves":{"tlsType":"one-way","expire":"2034-05-22 02:43:21","chainLength":2,"clientCas":0}}"#;
     let refused = r#"{"accepted":false,"findings":[{"code":"A","severity":"error","field":"cert","message":"m","remedy":"r"}]}"#;
-    for (answer, code, says) in [(accepted, 0, "accepted: nothing"), (refused, 1, "refused: 1 error")] {
+    for (answer, code, says) in [(accepted, 0, "accepted: no findings"), (refused, 1, "refused: 1 error")] {
         let (folder, api) = (folder(), Script::new(vec![(200, "", "{}"), (200, "", answer)]));
         let run = finish(
             api.client(folder.path()).args(["tls", "check", "d1", "--cert", "cert.pem", "--key", "key.pem"]),
