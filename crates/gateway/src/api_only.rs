@@ -51,4 +51,8 @@ impl NodeView for NoGateway {
     fn recent_failures(&self, _: &DeploymentId) -> Vec<FailedHandshake> {
         Vec::new()
     }
+
+    fn newest_failure(&self, _: &DeploymentId) -> Option<FailedHandshake> {
+        None
+    }
 }

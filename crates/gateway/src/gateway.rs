@@ -176,6 +176,10 @@ impl NodeView for Gateway {
     }
 
     fn recent_failures(&self, deployment: &DeploymentId) -> Vec<FailedHandshake> {
+        self.inner.failures.all(deployment)
+    }
+
+    fn newest_failure(&self, deployment: &DeploymentId) -> Option<FailedHandshake> {
         self.inner.failures.newest(deployment)
     }
 }

@@ -27,6 +27,9 @@ pub trait NodeView: Send + Sync + std::fmt::Debug + 'static {
 
     /// Newest first; bounded.
     fn recent_failures(&self, deployment: &DeploymentId) -> Vec<FailedHandshake>;
+
+    /// The first of [`NodeView::recent_failures`], without a copy of the others.
+    fn newest_failure(&self, deployment: &DeploymentId) -> Option<FailedHandshake>;
 }
 
 /// Sends alerts. Implemented by `alerts`.

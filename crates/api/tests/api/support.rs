@@ -86,6 +86,9 @@ impl NodeView for FakeGateway {
         };
         vec![failed(61_000), failed(0)]
     }
+    fn newest_failure(&self, id: &DeploymentId) -> Option<FailedHandshake> {
+        self.recent_failures(id).into_iter().next()
+    }
 }
 
 fn client_certificate() -> ClientCertificate {

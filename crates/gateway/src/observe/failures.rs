@@ -66,8 +66,13 @@ impl Failures {
         list.failures.push_front(failure);
     }
 
-    pub(crate) fn newest(&self, id: &DeploymentId) -> Vec<FailedHandshake> {
+    /// Newest first.
+    pub(crate) fn all(&self, id: &DeploymentId) -> Vec<FailedHandshake> {
         self.lists().of.get(id).map(|list| list.failures.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    pub(crate) fn newest(&self, id: &DeploymentId) -> Option<FailedHandshake> {
+        self.lists().of.get(id)?.failures.front().cloned()
     }
 
     pub(crate) fn forget(&self, id: &DeploymentId) {
@@ -114,11 +119,12 @@ mod tests {
         for at in 0..200 {
             failures.note(&id, Timestamp(at), peer, Cause::Timeout, &Seen::default());
         }
-        let newest = failures.newest(&id);
+        let newest = failures.all(&id);
         assert_eq!(newest.len(), KEPT_PER_DEPLOYMENT);
         assert_eq!((newest[0].at, newest[0].cause), (Timestamp(199), "timeout"));
+        assert_eq!(failures.newest(&id).map(|failure| failure.at), Some(Timestamp(199)));
         failures.forget(&id);
-        assert!(failures.newest(&id).is_empty());
+        assert!(failures.all(&id).is_empty());
     }
 
     /// As monitoring.md states it.
@@ -170,7 +176,7 @@ mod tests {
         let last = 10 * DEPLOYMENTS_MAX - 1;
         let kept = DEPLOYMENTS_MAX - EVICTED_AT_ONCE;
         for number in (last - kept + 2..=last).chain([0]) {
-            assert!(!failures.newest(&id(number)).is_empty(), "{number}");
+            assert!(!failures.all(&id(number)).is_empty(), "{number}");
         }
     }
 }

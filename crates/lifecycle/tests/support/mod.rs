@@ -85,6 +85,9 @@ impl NodeView for FakeGateway {
     fn recent_failures(&self, _: &DeploymentId) -> Vec<FailedHandshake> {
         vec![]
     }
+    fn newest_failure(&self, _: &DeploymentId) -> Option<FailedHandshake> {
+        None
+    }
 }
 
 pub(crate) const HOST: &str = "ge6a1a75.example.com";

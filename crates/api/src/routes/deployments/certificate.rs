@@ -90,7 +90,7 @@ impl Context {
     }
 
     pub(super) fn last_failure(&self, id: &DeploymentId) -> Option<LastFailureBody> {
-        let newest = self.lifecycle.node_view().recent_failures(id).into_iter().next()?;
+        let newest = self.lifecycle.node_view().newest_failure(id)?;
         Some(LastFailureBody { at: wire_time::to_the_second(newest.at.to_time()), cause: newest.cause })
     }
 }
