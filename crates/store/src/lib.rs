@@ -74,6 +74,7 @@ pub use repo::alert_delivery::{Delivery, DeliveryOutcome, DeliveryState};
 pub use repo::api_key::{ApiKeyRecord, ApiSecret, Scope};
 pub use repo::audit::{AuditEntry, AuditRecord};
 pub use repo::boundary::{Boundaries, Stamp, SuffixRefused};
+pub use repo::broker_trouble::{BrokerTrouble, ReportedTrouble, TROUBLE_LISTED_FOR, TroubleReport};
 pub use repo::ending::{EndingOwner, EndingPage, EndingScope, ExpiryWork};
 pub use repo::ending_counts::{ENDING_WITHIN_DAYS, EndingCount};
 pub use repo::expiry_marks::ExpiryMarks;

@@ -5,7 +5,7 @@ use sqlx::AnyConnection;
 use crate::{
     Store, StoreError,
     engine::pool::transact,
-    repo::{alert, audit, feed, node, node_process, request_log, upstream_claim},
+    repo::{alert, audit, broker_trouble, feed, node, node_process, request_log, upstream_claim},
 };
 
 /// Older positions require a full read.
@@ -17,9 +17,9 @@ const CAUGHT_UP_AT_ONCE: u32 = 500;
 const PRUNES_MAX: u32 = 200;
 
 impl Store {
-    /// Prunes feed (7 days kept), audit (100,000 rows), alerts (400 days), nodes (silent for an
-    /// hour) and request log (its window), and writes upstream claims that an older release
-    /// omitted. Called periodically by one task per node.
+    /// Prunes feed (7 days kept), audit (100,000 rows), alerts (400 days), reports of brokers,
+    /// nodes (silent for an hour) and request log (its window), and writes upstream claims that an
+    /// older release omitted. Called periodically by one task per node.
     pub async fn prune(&self, request_window: Duration) -> Result<(), StoreError> {
         let engine = self.inner.engine()?;
         let now = self.now().await?;
@@ -34,7 +34,11 @@ impl Store {
                 break;
             }
         }
-        transact(engine.begin().await?, async |conn| node_process::prune(conn, now).await).await?;
+        let reports = async |conn: &mut AnyConnection| {
+            broker_trouble::prune(conn, now).await?;
+            node_process::prune(conn, now).await
+        };
+        transact(engine.begin().await?, reports).await?;
         // To the end: every claim scans the deployments without.
         let catch_up =
             async |conn: &mut AnyConnection| upstream_claim::catch_up(conn, CAUGHT_UP_AT_ONCE).await;

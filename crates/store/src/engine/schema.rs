@@ -46,6 +46,7 @@ pub(crate) const STORE: SchemaPart = SchemaPart {
         migration(include_str!("../../migrations/0008_membership.sql"), 4),
         migration(include_str!("../../migrations/0009_record_bytes.sql"), 4),
         migration(include_str!("../../migrations/0010_expiry.sql"), 4),
+        migration(include_str!("../../migrations/0011_broker_trouble.sql"), 4),
     ],
 };
 

@@ -9,7 +9,7 @@ use crate::{
     ProjectId, Proxy, ProxyProtocol, Reader, RecordBytes, StoreError, Timestamp, TlsState, Tx, UpstreamList,
     engine::{lock, row},
     model::tls_state,
-    repo::{ending, host, upstream_claim},
+    repo::{broker_trouble, ending, host, upstream_claim},
 };
 
 /// One statement, so deployments and hosts are of one state.
@@ -347,6 +347,7 @@ async fn remove_with_endings(
 
 pub(crate) async fn remove(conn: &mut AnyConnection, id: &DeploymentId) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM node_count WHERE deployment = $1").bind(id.as_str()).execute(&mut *conn).await?;
+    broker_trouble::remove_of(conn, id).await?;
     // Cascades to hosts, versions and sealed keys.
     sqlx::query("DELETE FROM deployment WHERE id = $1").bind(id.as_str()).execute(conn).await?;
     Ok(())

@@ -7,6 +7,7 @@ pub(crate) mod alert_delivery;
 pub(crate) mod api_key;
 pub(crate) mod audit;
 pub(crate) mod boundary;
+pub(crate) mod broker_trouble;
 pub(crate) mod deployment;
 pub(crate) mod ending;
 pub(crate) mod ending_counts;

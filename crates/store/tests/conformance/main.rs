@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod boundaries;
+mod broker_troubles;
 mod deployments;
 mod embedded;
 mod expiry;
