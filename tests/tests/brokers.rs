@@ -72,7 +72,10 @@ fn an_operator_who_names_a_wrong_broker_is_told_by_the_log() {
     set(&scene, &["--upstream", &scene.certward.mqtts().to_string()]);
     let lines = || {
         let log = scene.certward.log();
-        log.lines().filter(|line| line.contains("devices are let go")).map(str::to_owned).collect::<Vec<_>>()
+        log.lines()
+            .filter(|line| line.contains("cannot be used: its address"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     wait_until("a line", || {
         scene.device().handshake(scene.certward.mqtts(), Scene::HOST).unwrap();

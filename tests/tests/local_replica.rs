@@ -90,7 +90,7 @@ fn a_node_whose_line_returns_shows_what_has_changed_at_once() {
     let begin = Instant::now();
     two.detour.block();
     wait_within(Duration::from_secs(60), "the end of its lease", || {
-        two.scene.certward.log().contains("the lease of a node is over").then_some(())
+        two.scene.certward.log().contains("a node is lost").then_some(())
     });
     let newest = two.change(None);
     two.scene.api().wait_running(Scene::DEPLOYMENT);

@@ -3,6 +3,7 @@ use std::{net::SocketAddr, sync::Arc};
 use certward_pki::HostName;
 use certward_store::{Clock, DeploymentId, Store, StoreError};
 use rustls::{Error, server::danger::ClientCertVerifier};
+use tokio::time::Instant;
 
 use crate::{
     Deadlines, Listener,
@@ -16,8 +17,9 @@ use crate::{
     observe::{
         cause::Cause,
         failures::{Failures, Seen},
-        log_throttle::LogThrottles,
+        lost_devices::LostDevices,
         metrics::Metrics,
+        refusals::Refusals,
     },
     proof::probes::Probes,
     routing::{
@@ -29,7 +31,7 @@ use crate::{
         handshake_queue::HandshakeQueues,
         registry::{Registration, Registry},
     },
-    upstream::Upstreams,
+    upstream::{Upstreams, broker_health::BrokerHealth},
 };
 
 #[derive(Debug)]
@@ -50,9 +52,11 @@ pub(crate) struct NodeContext {
     pub(crate) failures: Arc<Failures>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) probes: Arc<Probes>,
-    /// Throttles log lines about upstreams without an allowed address.
-    pub(crate) misdirected: LogThrottles<DeploymentId>,
+    pub(crate) refusals: Refusals,
+    pub(crate) lost_devices: LostDevices,
+    pub(crate) broker_health: BrokerHealth,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) began: Instant,
 }
 
 #[derive(Debug)]
@@ -203,12 +207,18 @@ impl NodeContext {
         verifier.verify_client_cert(leaf, intermediates, now).map(|_| ())
     }
 
+    /// Rounded down: a connection keeps it in four bytes.
+    pub(crate) fn uptime_seconds(&self) -> u32 {
+        u32::try_from(self.began.elapsed().as_secs()).unwrap_or(u32::MAX)
+    }
+
     pub(crate) fn handshake_failed(&self, seen: &Seen, peer: SocketAddr, cause: Cause) {
         self.metrics.handshake_failed(cause);
         let id = seen.deployment.as_ref();
         if let Some(id) = id {
             self.failures.note(id, self.clock.now(), peer, cause, seen);
         }
+        self.refusals.note(seen, peer, cause, Instant::now());
         tracing::debug!(
             %peer, deployment.id = id.map(tracing::field::display), server_name = seen.server_name.as_deref(),
             "handshake failed: {}", cause.as_str()

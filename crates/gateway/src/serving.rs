@@ -9,7 +9,7 @@ use std::{
 use certward_lifecycle::{Lifecycle, Pace, periodically};
 use tokio::{
     net::TcpListener,
-    sync::Mutex,
+    sync::{Mutex, OnceCell},
     task::JoinSet,
     time::{Instant, timeout},
 };
@@ -23,13 +23,15 @@ use crate::{
     session::drain::end_over,
     start::{Bound, NodeStart, Prepared, keep_ticket_keys},
     sync::{
-        backoff::until_done, follower::Follower, host_warmup::HostWarmup, lease, membership::Membership,
-        replicator::Replicator,
+        backoff::until_done, broker_reports, follower::Follower, host_warmup::HostWarmup, lease,
+        membership::Membership, replicator::Replicator,
     },
 };
 
 const TICKET_KEYS_INTERVAL: Duration = Duration::from_secs(1);
 const EVICT_INTERVAL: Duration = Duration::from_secs(30);
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
+const REPORT_INTERVAL: Duration = Duration::from_secs(2);
 /// Then the lease expires by itself.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -66,6 +68,8 @@ impl Prepared {
         inner.stopped.cancel();
         leave(&inner, &follower.membership).await;
         drain(&inner, &connections).await;
+        follower.context.refusals.log_all(Instant::now());
+        follower.context.lost_devices.log_all(Instant::now());
         if let Some(replicator) = &inner.replicator {
             replicator.close().await;
         }
@@ -113,6 +117,8 @@ fn spawn_tasks(
         async move { lifecycle.keep_swept(None, shutdown).await }
     });
     tasks.spawn(evict_unused(Arc::clone(&follower.context), shutdown.clone()));
+    tasks.spawn(log_devices(Arc::clone(&follower.context), shutdown.clone()));
+    tasks.spawn(report_brokers(Arc::clone(inner), Arc::clone(&follower.context), shutdown.clone()));
     tasks.spawn(rotate_ticket_keys(Arc::clone(inner), Arc::clone(follower), shutdown.clone()));
 }
 
@@ -146,10 +152,33 @@ async fn evict_unused(context: Arc<NodeContext>, shutdown: CancellationToken) {
         let now = Instant::now();
         context.registry.sweep(now);
         context.upstreams.sweep(now);
+        context.broker_health.sweep(now);
         Ok::<_, Infallible>(())
     };
     let what = "unused table entries cannot be evicted";
     periodically(what, Pace::Later(EVICT_INTERVAL), &context.store, shutdown, evict).await;
+}
+
+async fn log_devices(context: Arc<NodeContext>, shutdown: CancellationToken) {
+    let log = || async {
+        let now = Instant::now();
+        context.refusals.log(now);
+        context.lost_devices.log(now);
+        context.broker_health.log(now);
+        Ok::<_, Infallible>(())
+    };
+    let what = "what devices meet cannot be logged";
+    periodically(what, Pace::Later(LOG_INTERVAL), &context.store, shutdown, log).await;
+}
+
+async fn report_brokers(inner: Arc<GatewayInner>, context: Arc<NodeContext>, shutdown: CancellationToken) {
+    let begun = OnceCell::new();
+    let report = || async {
+        begun.get_or_try_init(|| broker_reports::begin(&context.store, &inner.node)).await?;
+        broker_reports::report(&context.broker_health, &context.store, &inner.node).await
+    };
+    let what = "the state of brokers cannot be reported";
+    periodically(what, Pace::AtOnce(REPORT_INTERVAL), &context.store, shutdown, report).await;
 }
 
 async fn rotate_ticket_keys(inner: Arc<GatewayInner>, follower: Arc<Follower>, shutdown: CancellationToken) {

@@ -26,7 +26,7 @@ use crate::{
     context::NodeContext,
     gateway::{Gateway, GatewayInner, Unbound},
     io::fair_share::FairShare,
-    observe::log_throttle::LogThrottles,
+    observe::{lost_devices::LostDevices, refusals::Refusals},
     proof::prober::Prover,
     routing::boundaries::BoundaryIndex,
     session::handshake_queue::HandshakeQueues,
@@ -40,7 +40,7 @@ use crate::{
         progress::FeedProgress,
         replicator::Replicator,
     },
-    upstream::{UpstreamPolicy, Upstreams},
+    upstream::{UpstreamPolicy, Upstreams, broker_health::BrokerHealth},
 };
 
 /// With the opening of the store (2 s at most) a device waits up to three seconds.
@@ -201,8 +201,11 @@ impl Bound {
             failures: Arc::clone(&inner.failures),
             metrics: Arc::clone(&inner.metrics),
             probes: Arc::clone(&inner.probes),
-            misdirected: LogThrottles::default(),
+            refusals: Refusals::default(),
+            lost_devices: LostDevices::default(),
+            broker_health: BrokerHealth::new(Arc::clone(&inner.metrics)),
             clock: Arc::clone(&inner.clock),
+            began: Instant::now(),
         }
     }
 

@@ -43,6 +43,8 @@ pub enum Withdrawal {
 }
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Changes named that go on without a lost node.
+const LEFT_OUT_LOGGED: usize = 20;
 /// Changes failed per sweep.
 const OVERDUE_BATCH: u32 = 100;
 
@@ -223,7 +225,7 @@ impl Lifecycle {
         let mut tx = self.store.begin().await?;
         let mut waited = BTreeSet::new();
         for (node, deployments) in tx.end_expired().await? {
-            tracing::warn!(node.id = %node, "the lease of a node is over: changes do not wait for it any more");
+            log_lost(&node, &deployments);
             waited.extend(deployments);
         }
         // After all expired nodes: else the proof of one could be the last missing one.
@@ -239,6 +241,18 @@ impl Lifecycle {
         tx.commit().await?;
         self.metrics.running(proven);
         Ok(())
+    }
+}
+
+/// Each change that goes on without it by name, up to a bound.
+fn log_lost(node: &NodeId, left_out_of: &[DeploymentId]) {
+    let changes = left_out_of.len();
+    tracing::warn!(
+        node.id = %node, changes,
+        "a node is lost: it has not renewed its lease, and changes do not wait for it any more; see certward nodes"
+    );
+    for id in left_out_of.iter().take(LEFT_OUT_LOGGED) {
+        tracing::warn!(deployment.id = %id, node.id = %node, "a lost node is left out of a change");
     }
 }
 

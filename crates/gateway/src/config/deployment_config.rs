@@ -1,12 +1,10 @@
 use std::{sync::Arc, time::Duration};
 
-use certward_store::{
-    Deployment, DeploymentSpec, Generation, ProjectId, TrustScope, UpstreamList, VersionId,
-};
+use certward_store::{Deployment, DeploymentSpec, Generation, ProjectId, TrustScope, VersionId};
 use rustls::server::danger::ClientCertVerifier;
 use tokio::time::Instant;
 
-use crate::{Protocol, config::tls_config::Identity, sync::membership::Epoch};
+use crate::{config::tls_config::Identity, sync::membership::Epoch};
 
 /// How this node handles a deployment's connections: immutable, replaced as a whole.
 #[derive(Debug)]
@@ -20,7 +18,8 @@ pub(crate) struct Served {
     /// The deployment's generation that this value was built for.
     pub(crate) generation: Generation,
     pub(crate) project: ProjectId,
-    pub(crate) spec: DeploymentSpec,
+    /// Without secrets: relays hold it.
+    pub(crate) spec: Arc<DeploymentSpec>,
     pub(crate) identity: Arc<Identity>,
     /// Set if the previous version is served.
     pub(crate) fallback: Option<Fallback>,
@@ -110,16 +109,9 @@ impl Served {
         Self {
             generation: deployment.generation,
             project: deployment.project.clone(),
-            spec: deployment.spec.clone(),
+            spec: Arc::new(deployment.spec.clone()),
             identity,
             fallback,
-        }
-    }
-
-    pub(crate) fn upstream(&self, protocol: Protocol) -> Option<&UpstreamList> {
-        match protocol {
-            Protocol::Mqtts => Some(&self.spec.upstream),
-            Protocol::Wss => self.spec.ws_upstream.as_ref(),
         }
     }
 }

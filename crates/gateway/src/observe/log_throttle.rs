@@ -44,7 +44,8 @@ impl<K: Clone + Eq + Hash> LogThrottles<K> {
         due
     }
 
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.0.lock().len()
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         reason::{ClosedReason, GatewayLimit, RefusedReason},
         relayed_bytes::{RelayedBytes, RelayedBytesCollector},
     },
-    upstream::Unreachable,
+    upstream::{NO_ANSWER, Unreachable},
 };
 
 /// From a handshake on the same machine (1 ms) to `handshake_within` (10 s by default).
@@ -49,6 +49,7 @@ pub(crate) struct Metrics {
     proxy_headers: Family<StatedLabel, Counter>,
     upstream_failures: Family<UnreachableLabel, Counter>,
     upstream_connect_seconds: Histogram,
+    broker_troubles: Family<UnreachableLabel, Gauge>,
     upstreams_down: Gauge,
     upstream_changes: Family<HealthLabel, Counter>,
     closed: Family<ClosedLabel, Counter>,
@@ -132,7 +133,11 @@ impl Default for Metrics {
             })
         });
         let results = || RESULTS.map(|result| ResultLabel { result });
-        let unreachable = Unreachable::REASONS.into_iter().chain([NOT_CONFIGURED]);
+        let unreachable = || Unreachable::REASONS.into_iter().chain([NOT_CONFIGURED]);
+        let troubles = Family::<_, Gauge>::default();
+        for reason in unreachable().chain([NO_ANSWER]) {
+            drop(troubles.get_or_create(&UnreachableLabel { reason }));
+        }
         Self {
             connections: Gauge::default(),
             handshakes: of_zero(handshakes),
@@ -141,8 +146,9 @@ impl Default for Metrics {
             refused: of_zero(RefusedReason::ALL.iter().map(|&reason| RefusedLabel { reason })),
             limits_hit: of_zero(GatewayLimit::ALL.iter().map(|&limit| GatewayLimitLabel { limit })),
             proxy_headers: of_zero(["address", "nothing"].map(|stated| StatedLabel { stated })),
-            upstream_failures: of_zero(unreachable.map(|reason| UnreachableLabel { reason })),
+            upstream_failures: of_zero(unreachable().map(|reason| UnreachableLabel { reason })),
             upstream_connect_seconds: Histogram::new(UPSTREAM_CONNECT_BUCKETS),
+            broker_troubles: troubles,
             upstreams_down: Gauge::default(),
             upstream_changes: of_zero(["down", "up"].map(|to| HealthLabel { to })),
             closed: of_zero(ClosedReason::ALL.iter().map(|&reason| ClosedLabel { reason })),
@@ -201,6 +207,12 @@ impl Metrics {
              failures are not in it",
             Unit::Seconds,
             self.upstream_connect_seconds.clone(),
+        );
+        registry.register(
+            "broker_troubles",
+            "Deployments' brokers that devices of this node cannot use now, by reason (brokers.md); a deployment's \
+             brokers for mqtts and wss count apart",
+            self.broker_troubles.clone(),
         );
         registry.register(
             "upstreams_down",
@@ -308,6 +320,17 @@ impl Metrics {
         self.upstream_failures.get_or_create(&UnreachableLabel { reason: NOT_CONFIGURED }).inc();
     }
 
+    /// A deployment's broker is in trouble for another reason, or no reason.
+    pub(crate) fn broker_trouble(&self, before: Option<&'static str>, after: Option<&'static str>) {
+        let gauge = |reason| self.broker_troubles.get_or_create_owned(&UnreachableLabel { reason });
+        if let Some(reason) = before {
+            gauge(reason).dec();
+        }
+        if let Some(reason) = after {
+            gauge(reason).inc();
+        }
+    }
+
     pub(crate) fn upstream_down(&self) {
         self.upstreams_down.inc();
         self.upstream_changes.get_or_create(&HealthLabel { to: "down" }).inc();
@@ -411,6 +434,8 @@ mod tests {
         GatewayLimit::ALL.iter().for_each(|&limit| metrics.limit_hit(limit));
         Unreachable::examples().iter().for_each(|failure| metrics.upstream_failed(failure));
         metrics.upstream_not_configured();
+        metrics.broker_trouble(None, Some(NO_ANSWER));
+        metrics.broker_trouble(Some(NO_ANSWER), Some(NOT_CONFIGURED));
         metrics.upstream_down();
         metrics.upstream_up();
         for well in [true, false] {

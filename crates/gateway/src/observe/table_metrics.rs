@@ -14,6 +14,7 @@ use crate::{accept::admission::Doorkeeper, sync::follower::Follower};
 const TABLES: [&str; 19] = [
     "addresses",
     "boundaries",
+    "brokers",
     "changes",
     "client_chains",
     "configurations",
@@ -29,7 +30,6 @@ const TABLES: [&str; 19] = [
     "ticket_keys",
     "unfinished_connections",
     "unknown_hosts",
-    "unreachable_upstreams",
     "upstreams",
 ];
 
@@ -59,6 +59,7 @@ impl TableMetrics {
         [
             self.doorkeeper.addresses(),
             context.boundaries.len(),
+            context.broker_health.len(),
             follower.progress.len(),
             context.tls_configs.chains(),
             context.loader.len(),
@@ -74,7 +75,6 @@ impl TableMetrics {
             context.tls_configs.ticket_keys(),
             self.doorkeeper.unfinished(),
             context.warmup.len(),
-            context.misdirected.len(),
             upstreams,
         ]
     }

@@ -1,8 +1,8 @@
 //! Runs one connection from accept to close.
 
-use std::{fmt::Display, future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
+use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 
-use certward_store::{Proxy, ProxyProtocol};
+use certward_store::{DeploymentSpec, Proxy, ProxyProtocol};
 use rustls::{AlertDescription, HandshakeKind};
 use tokio::{
     net::TcpStream,
@@ -36,12 +36,21 @@ use crate::{
         registry::{ConnectionSignal, Registration},
         relay::{Opening, Relay, RelayError, RelayLimits},
     },
+    upstream::broker::DeploymentBroker,
 };
+
+/// For the broker's first byte, in seconds, before its silence is noted.
+const ANSWER_AWAITED: u32 = 5;
 
 struct RelaySession {
     relay: Relay,
     member: Registration,
     context: Arc<NodeContext>,
+    protocol: Protocol,
+    /// By which the broker was reached.
+    spec: Arc<DeploymentSpec>,
+    /// See [`NodeContext::uptime_seconds`].
+    began: u32,
     _admission: ConnectionPlace,
 }
 
@@ -110,7 +119,9 @@ async fn open(context: Arc<NodeContext>, arrival: Arrival) -> Option<RelaySessio
         opening,
     };
     let (relay, member, admission) = pending.first_packet_and_upstream().await?;
-    Some(RelaySession { relay, member, context, _admission: admission })
+    let DeploymentConfig::Served(Served { spec, .. }) = &*destination.entry else { return None };
+    let (spec, protocol, began) = (Arc::clone(spec), listener.protocol, context.uptime_seconds());
+    Some(RelaySession { relay, member, context, protocol, spec, began, _admission: admission })
 }
 
 struct PendingSession<'a> {
@@ -213,6 +224,7 @@ impl<'a> PendingSession<'a> {
         let last = match error {
             SetupError::Closed(reason) => {
                 metrics.closed(reason);
+                self.context.lost_devices.note(self.member.deployment(), reason, Instant::now());
                 close_notify(&mut self.tls)
             }
             SetupError::Displaced => {
@@ -291,14 +303,15 @@ impl<'a> PendingSession<'a> {
     }
 
     async fn connect(&mut self) -> Result<TcpStream, ClosedReason> {
-        let served = self.served();
-        let upstream = served.and_then(|served| served.upstream(self.listener.protocol));
-        let proxy = served.map(|served| served.spec.proxy).unwrap_or_default();
-        let allow = served.and_then(|served| self.context.boundaries.upstream_allow(&served.project));
-        self.prepend_proxy_header(proxy)?;
-        let Some(upstream) = upstream else {
+        let Some(served) = self.served() else { return Err(ClosedReason::UpstreamFailed) };
+        let allow = self.context.boundaries.upstream_allow(&served.project);
+        self.prepend_proxy_header(served.spec.proxy)?;
+        let (deployment, protocol) = (&self.destination.deployment, self.listener.protocol);
+        let broker = DeploymentBroker { deployment, protocol, spec: &served.spec };
+        let health = &self.context.broker_health;
+        let Some(upstream) = broker.upstream() else {
             self.context.metrics.upstream_not_configured();
-            self.log_unreachable(&"it has none for this listener's protocol");
+            health.is_not_configured(broker, self.context.clock.now());
             return Err(ClosedReason::UpstreamFailed);
         };
         let within = self.context.deadlines.upstream_connect;
@@ -310,6 +323,7 @@ impl<'a> PendingSession<'a> {
                 connected = self.context.upstreams.connect(upstream, allow.as_deref(), within) => return match connected {
                     Ok(stream) => {
                         self.context.metrics.upstream_connected(began.elapsed());
+                        health.connected(broker);
                         Ok(stream)
                     }
                     Err(unreachable) => {
@@ -318,9 +332,7 @@ impl<'a> PendingSession<'a> {
                             deployment.id = %self.member.deployment(), %upstream,
                             "the upstream cannot be reached: {unreachable}"
                         );
-                        if unreachable.is_for_its_address() {
-                            self.log_unreachable(&unreachable);
-                        }
+                        health.is_unreachable(broker, &unreachable, self.context.clock.now());
                         Err(ClosedReason::UpstreamFailed)
                     }
                 },
@@ -330,17 +342,6 @@ impl<'a> PendingSession<'a> {
 }
 
 impl PendingSession<'_> {
-    /// Logged for the operator: devices cannot report it.
-    fn log_unreachable(&self, why: &dyn Display) {
-        let deployment = self.member.deployment();
-        if self.context.misdirected.now(deployment, Instant::now()) {
-            tracing::warn!(
-                deployment.id = %deployment,
-                "devices are let go, for the deployment's broker cannot be reached: {why}"
-            );
-        }
-    }
-
     fn prepend_proxy_header(&mut self, proxy: Proxy) -> Result<(), ClosedReason> {
         if proxy.protocol == ProxyProtocol::None {
             return Ok(());
@@ -418,7 +419,14 @@ impl RelaySession {
                 Poll::Ready(signal) => Poll::Ready(SessionEvent::Signalled(signal)),
                 Poll::Pending => {
                     let NodeContext { fair_share, metrics, .. } = &*self.context;
-                    self.relay.poll(fair_share, metrics.relayed(), cx).map(SessionEvent::Ended)
+                    let polled = self.relay.poll(fair_share, metrics.relayed(), cx);
+                    if self.relay.has_first_answer() {
+                        self.is_answered();
+                    }
+                    if self.relay.has_broker_end() && self.relay.is_answered() {
+                        self.context.broker_health.ended(self.broker());
+                    }
+                    polled.map(SessionEvent::Ended)
                 }
             });
             let signal = match event.await {
@@ -436,10 +444,44 @@ impl RelaySession {
         }
     }
 
+    fn broker(&self) -> DeploymentBroker<'_> {
+        DeploymentBroker { deployment: self.member.deployment(), protocol: self.protocol, spec: &self.spec }
+    }
+
+    fn is_answered(&self) {
+        let broker = self.broker();
+        self.member.is_answered(broker.settings().digest());
+        self.context.broker_health.answered(broker);
+    }
+
+    /// What the end says about the broker.
+    fn judge_broker(&self, reason: ClosedReason) {
+        let NodeContext { broker_health, registry, clock, .. } = &*self.context;
+        let broker = self.broker();
+        let is_broken = reason == ClosedReason::UpstreamBroken;
+        if matches!(reason, ClosedReason::Deleted | ClosedReason::Shutdown | ClosedReason::Untrusted) {
+            return;
+        }
+        // A device that goes away at once has not waited for an answer.
+        let has_waited = || self.context.uptime_seconds().saturating_sub(self.began) > ANSWER_AWAITED;
+        if self.relay.is_answered() {
+            if is_broken && !self.relay.is_ended_by_broker() {
+                broker_health.ended(broker);
+            }
+        } else if (is_broken || self.relay.is_ended_by_broker() || has_waited())
+            // Else it is the device's own fault.
+            && !registry.has_answered(broker.deployment, broker.settings().digest())
+        {
+            broker_health.unanswered(broker, clock.now());
+        }
+    }
+
     async fn end(self, reason: ClosedReason) {
-        let Self { relay, member, context, _admission } = self;
+        self.judge_broker(reason);
+        let Self { relay, member, context, .. } = self;
         let within = context.deadlines.close;
         context.metrics.closed(reason);
+        context.lost_devices.note(member.deployment(), reason, Instant::now());
         if relay.is_over() {
             // Both sides are closed.
             return;

@@ -10,7 +10,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU32, Ordering},
     },
     task::{Context, Poll},
 };
@@ -53,6 +53,8 @@ struct DeploymentConnections {
 pub(crate) struct ConnectionHandle {
     scope: Mutex<TrustScope>,
     signal: AtomicU8,
+    /// The digest of the settings by which the broker answered; 0 before.
+    answered: AtomicU32,
     waker: AtomicWaker,
 }
 
@@ -108,6 +110,7 @@ impl Registry {
         let live = Arc::new(ConnectionHandle {
             scope: Mutex::new(scope),
             signal: AtomicU8::new(QUIET),
+            answered: AtomicU32::new(0),
             waker: AtomicWaker::new(),
         });
         let mut shard = self.shard(&deployment);
@@ -122,6 +125,14 @@ impl Registry {
 
     pub(crate) fn count(&self, deployment: &DeploymentId) -> usize {
         self.shard(deployment).get(deployment).map_or(0, |connections| connections.live.len())
+    }
+
+    /// Whether a connection lives that the broker answered by these settings.
+    pub(crate) fn has_answered(&self, deployment: &DeploymentId, settings: u32) -> bool {
+        let answered = |live: &Arc<ConnectionHandle>| live.answered.load(Ordering::Relaxed) == settings;
+        self.shard(deployment)
+            .get(deployment)
+            .is_some_and(|connections| connections.live.values().any(answered))
     }
 
     pub(crate) fn total(&self) -> usize {
@@ -251,6 +262,11 @@ impl Registration {
             self.is_counted = true;
         }
         Ok(())
+    }
+
+    /// `settings`: their digest.
+    pub(crate) fn is_answered(&self, settings: u32) {
+        self.live.answered.store(settings, Ordering::Relaxed);
     }
 
     pub(crate) fn scope(&self) -> TrustScope {

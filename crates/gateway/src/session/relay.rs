@@ -41,6 +41,9 @@ pub(crate) struct Relay {
     held: bool,
     upward: Half,
     downward: Half,
+    first_answer: Milestone,
+    /// The broker ended its side while the device's was open.
+    broker_end: Milestone,
     /// The last read may have left bytes: wait for a turn.
     more: bool,
     turn: QueueSlot,
@@ -64,6 +67,34 @@ enum Half {
     /// The sink is not closed yet.
     Ending,
     Ended,
+}
+
+/// Reported once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Milestone {
+    Awaited,
+    Reached,
+    Reported,
+}
+
+impl Milestone {
+    fn reach(&mut self) {
+        if *self == Self::Awaited {
+            *self = Self::Reached;
+        }
+    }
+
+    fn is_reached(self) -> bool {
+        self != Self::Awaited
+    }
+
+    fn is_news(&mut self) -> bool {
+        let is_news = *self == Self::Reached;
+        if is_news {
+            *self = Self::Reported;
+        }
+        is_news
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -150,6 +181,8 @@ impl Relay {
             to_device: held.into(),
             upward: if read_state == ReadState::End { Half::Ending } else { Half::Open },
             downward: Half::Open,
+            first_answer: Milestone::Awaited,
+            broker_end: Milestone::Awaited,
             more: false,
             turn: QueueSlot::None,
             limits,
@@ -160,6 +193,24 @@ impl Relay {
 
     pub(crate) fn tls(&self) -> &Tls {
         &self.tls
+    }
+
+    /// Whether the broker has answered for the first time since the last call.
+    pub(crate) fn has_first_answer(&mut self) -> bool {
+        self.first_answer.is_news()
+    }
+
+    /// Whether the broker, before the device, has ended its side since the last call.
+    pub(crate) fn has_broker_end(&mut self) -> bool {
+        self.broker_end.is_news()
+    }
+
+    pub(crate) fn is_answered(&self) -> bool {
+        self.first_answer.is_reached()
+    }
+
+    pub(crate) fn is_ended_by_broker(&self) -> bool {
+        self.broker_end.is_reached()
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -297,6 +348,11 @@ impl Relay {
             if read == 0 {
                 self.tls.close_notify(&mut buffers.out);
                 self.downward = Half::Ending;
+                if self.upward == Half::Open {
+                    self.broker_end.reach();
+                }
+            } else {
+                self.first_answer.reach();
             }
             if self.held {
                 self.held = false;

@@ -1,6 +1,7 @@
 //! Carrying out changes: the feed, the schedule, reports and the replica.
 
 pub(crate) mod backoff;
+pub(crate) mod broker_reports;
 pub(crate) mod feed_reader;
 pub(crate) mod follower;
 pub(crate) mod history;

@@ -120,6 +120,8 @@ impl Follower {
         }
         self.progress.is_done(id, wanted);
         drop(swap);
+        let spec = assignment.as_ref().map(|(deployment, _)| &deployment.spec);
+        self.context.broker_health.follow(id, spec);
         let Some((deployment, certificate)) = assignment else {
             self.context.failures.forget(id);
             return Ended::Well;

@@ -105,7 +105,7 @@ impl Endpoint {
             if !self.down_logged.swap(false, Ordering::Relaxed) {
                 return;
             }
-            tracing::info!(upstream.address = %self.address, "the broker answers again");
+            tracing::info!(upstream.address = %self.address, "an address of a broker answers again");
         }
     }
 
@@ -119,7 +119,7 @@ impl Endpoint {
             self.down_logged.store(true, Ordering::Relaxed);
             tracing::warn!(
                 upstream.address = %self.address,
-                "the broker is down and is tried last until it answers: {why}"
+                "an address of a broker is down, and is tried after its others until it answers: {why}"
             );
         }
     }

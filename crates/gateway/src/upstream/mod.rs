@@ -3,13 +3,17 @@
 //! Names are tried in order, the addresses of each from a random one on, known-down ones last. The
 //! time left is divided among the addresses left. Connects to one address are bounded and queue.
 
+pub(crate) mod broker;
+pub(crate) mod broker_health;
 pub(crate) mod dial;
+mod encounters;
 mod endpoint;
 mod health;
 mod jitter;
 mod look_up;
 mod policy;
 mod source;
+mod trouble_log;
 mod unreachable;
 
 use std::{
@@ -25,6 +29,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
+pub(crate) use self::{encounters::NO_ANSWER, policy::UpstreamPolicy, unreachable::Unreachable};
 use self::{
     endpoint::{Endpoint, Endpoints},
     health::Eligibility,
@@ -32,7 +37,6 @@ use self::{
     look_up::LookUps,
     source::UpstreamSources,
 };
-pub(crate) use self::{policy::UpstreamPolicy, unreachable::Unreachable};
 use crate::observe::{log_throttle::LogThrottle, metrics::Metrics};
 
 /// Per connect: half the cost of a lost packet, more than any path takes. Less says nothing about

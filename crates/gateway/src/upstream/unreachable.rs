@@ -45,14 +45,6 @@ impl Unreachable {
         "out_of_files",
     ];
 
-    /// The configured address is at fault: a retry would fail too.
-    pub(crate) fn is_for_its_address(&self) -> bool {
-        matches!(
-            self,
-            Self::NotResolved(_) | Self::NotAllowed(_) | Self::NotAllowedByProject(_) | Self::OwnListener(_)
-        )
-    }
-
     /// A stable name; docs/brokers.md has the remedies.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
@@ -93,13 +85,20 @@ impl Unreachable {
 
 #[cfg(test)]
 mod tests {
+    use certward_lifecycle::broker_remedy;
+    use certward_store::{DeploymentId, ProxyProtocol};
+
     use super::*;
+    use crate::{observe::metrics::NOT_CONFIGURED, upstream::NO_ANSWER};
 
     #[test]
-    fn the_docs_have_a_remedy_for_each_reason() {
+    fn each_reason_has_a_remedy_and_is_documented() {
         let page = include_str!("../../../../docs/brokers.md");
-        for failure in Unreachable::examples() {
-            assert!(page.contains(&format!("\n| `{}` | ", failure.reason())), "{failure}");
+        let id = DeploymentId::parse("d").unwrap();
+        let remedy = |reason: &str| broker_remedy(reason, &id, "mqtts", ProxyProtocol::None);
+        for reason in Unreachable::REASONS.into_iter().chain([NO_ANSWER, NOT_CONFIGURED]) {
+            assert!(page.contains(&format!("\n| `{reason}` | ")), "{reason}");
+            assert_ne!(remedy(reason), remedy("another"), "{reason}");
         }
         let reasons = Unreachable::examples().map(|failure| failure.reason());
         assert_eq!(reasons, Unreachable::REASONS);

@@ -15,6 +15,7 @@ const DEPLOYMENTS: usize = 4;
 /// Empty without deployments; `client_chains` and `ticket_keys` apart.
 const EMPTY: [&str; 14] = [
     "addresses",
+    "brokers",
     "changes",
     "configurations",
     "connected_deployments",
@@ -26,7 +27,6 @@ const EMPTY: [&str; 14] = [
     "proofs",
     "replica_pending",
     "unknown_hosts",
-    "unreachable_upstreams",
     "upstreams",
 ];
 
