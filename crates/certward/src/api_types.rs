@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::finding::FindingItem;
 pub(crate) use self::{
     alert::{AlertAnswer, AlertTestAnswer, ChannelAnswer, DeliveryAnswer},
-    deployment::DeploymentAnswer,
+    deployment::{BrokerTroubleAnswer, DeploymentAnswer},
     ending::EndingAnswer,
     finding::{ErrorAnswer, FindingAnswer},
     tls::TlsAnswer,

@@ -2,6 +2,7 @@
 
 mod alert;
 mod backup;
+mod broker_trouble;
 mod check;
 mod deployment;
 mod end_urgency;

@@ -1,6 +1,7 @@
 //! Deployments: a broker and its hosts.
 
 pub(crate) mod body;
+pub(crate) mod broker_trouble;
 pub(crate) mod certificate;
 pub(crate) mod change;
 pub(crate) mod create;

@@ -30,6 +30,7 @@ pub(crate) struct DeploymentAnswer {
     pub(crate) connected: u64,
     /// At the node that answered.
     pub(crate) last_failure: Option<LastFailureAnswer>,
+    pub(crate) broker_troubles: Vec<BrokerTroubleAnswer>,
     pub(crate) warnings: Vec<FindingAnswer>,
 }
 
@@ -38,4 +39,18 @@ pub(crate) struct DeploymentAnswer {
 pub(crate) struct LastFailureAnswer {
     pub(crate) at: String,
     pub(crate) cause: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct BrokerTroubleAnswer {
+    pub(crate) node: String,
+    pub(crate) listener: String,
+    pub(crate) upstream: String,
+    pub(crate) message: String,
+    pub(crate) remedy: String,
+    pub(crate) since: String,
+    pub(crate) last_at: String,
+    pub(crate) turned_away: u64,
+    pub(crate) disconnected: u64,
 }

@@ -4,7 +4,7 @@ use certward_store::{Clock, SystemClock, Timestamp};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::{deployment_id, project_id};
+use super::{broker_trouble, deployment_id, project_id};
 use crate::{
     api_time,
     api_types::{DeploymentAnswer, FindingAnswer},
@@ -168,6 +168,10 @@ fn sheet(deployment: &DeploymentAnswer, now: Timestamp) -> String {
     table.row(["connected", &deployment.connected.to_string()]);
     if let Some(failure) = &deployment.last_failure {
         table.row(["last failure", &format!("{}, {}", failure.cause, api_time::ago(&failure.at, now))]);
+    }
+    for trouble in &deployment.broker_troubles {
+        table.row(["broker", &broker_trouble::in_words(trouble, now)]);
+        table.row(["remedy", &trouble.remedy]);
     }
     for FindingAnswer { code, message, .. } in &deployment.warnings {
         table.row(["warning", &format!("{code}: {message}")]);

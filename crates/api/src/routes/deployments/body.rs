@@ -13,7 +13,10 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use super::certificate::{CertificateBody, LastFailureBody};
+use super::{
+    broker_trouble::BrokerTroubleBody,
+    certificate::{CertificateBody, LastFailureBody},
+};
 use crate::{context::Context, detail::Detail, error::Error, property::Properties, wire_time};
 
 /// A deployment.
@@ -87,6 +90,10 @@ pub(crate) struct DeploymentBody {
     #[serde(rename = "lastFailure", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     last_failure: Option<LastFailureBody>,
+    /// Its brokers that devices cannot use, as the nodes notice it; absent if none is known.
+    #[serde(rename = "brokerTroubles", skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    broker_troubles: Vec<BrokerTroubleBody>,
     /// What the boundaries of projects would refuse of it today; GET of one deployment shows it,
     /// and leaves it out where there is nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -109,13 +116,16 @@ impl Context {
     pub(super) async fn deployment_body_now(&self, deployment: Deployment) -> Result<DeploymentBody, Error> {
         let uploads = self.uploads(&deployment.project, slice::from_ref(&deployment)).await?;
         let upload = uploads.get(&deployment.id);
-        Ok(self.deployment_body(deployment, upload))
+        let mut troubles = self.broker_troubles(&deployment.project, slice::from_ref(&deployment)).await?;
+        let troubles = troubles.remove(&deployment.id).unwrap_or_default();
+        Ok(self.deployment_body(deployment, upload, troubles))
     }
 
     pub(super) fn deployment_body(
         &self,
         deployment: Deployment,
         upload: Option<&UploadEnd>,
+        broker_troubles: Vec<BrokerTroubleBody>,
     ) -> DeploymentBody {
         let view = self.lifecycle.node_view();
         let (ready, connected) = (view.ready(), view.connections(&deployment.id));
@@ -144,6 +154,7 @@ impl Context {
             tls,
             connected,
             last_failure,
+            broker_troubles,
             warnings: Vec::new(),
         }
     }

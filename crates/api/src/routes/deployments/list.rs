@@ -8,7 +8,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use certward_store::{Deployment, DeploymentId, Method, Project, UploadEnd};
+use certward_store::{DeploymentId, Method, Project};
 use futures_util::stream::{StreamExt, once, try_unfold};
 use http::header;
 use serde::Serialize;
@@ -79,12 +79,15 @@ impl Listing {
             let found = store.read().deployments_of(&project.id, self.after.as_ref(), left).await?;
             left = left.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
             let uploads = self.api.uploads(&project.id, &found).await?;
+            let mut troubles = self.api.broker_troubles(&project.id, &found).await?;
             self.after = found.last().map(|deployment| deployment.id.clone());
             for deployment in found {
                 text.push(if self.begun { b',' } else { b'[' });
                 self.begun = true;
                 let upload = uploads.get(&deployment.id);
-                let listed = ListedDeployment::new(&self.api, project, deployment, upload);
+                let troubles = troubles.remove(&deployment.id).unwrap_or_default();
+                let body = self.api.deployment_body(deployment, upload, troubles);
+                let listed = ListedDeployment::new(project, body);
                 serde_json::to_writer(&mut text, &listed).map_err(|_| Error::Internal)?;
             }
             if left > 0 {
@@ -113,11 +116,7 @@ impl Listing {
 }
 
 impl ListedDeployment {
-    fn new(api: &Shared, project: &Project, deployment: Deployment, upload: Option<&UploadEnd>) -> Self {
-        Self {
-            project_name: project.name.clone(),
-            version: "v5",
-            deployment: api.deployment_body(deployment, upload),
-        }
+    fn new(project: &Project, deployment: DeploymentBody) -> Self {
+        Self { project_name: project.name.clone(), version: "v5", deployment }
     }
 }

@@ -7,7 +7,7 @@ use certward_store::Timestamp;
 use crate::{
     api_time,
     api_types::{DeploymentAnswer, EndingAnswer},
-    commands::end_urgency::EndUrgency,
+    commands::{broker_trouble, end_urgency::EndUrgency},
     style::Tone,
 };
 
@@ -28,6 +28,8 @@ pub(super) struct Attention {
 pub(super) enum AttentionRank {
     /// Devices are refused.
     Expired,
+    /// Devices do not reach their broker.
+    Broker,
     /// The newest upload was not proven.
     Failed,
     EndsSoon,
@@ -70,6 +72,12 @@ impl Attention {
                 note(rank, api_time::parse(&ending.expire), &reason);
             }
         }
+        if let Some(trouble) = deployment.broker_troubles.first() {
+            let since = api_time::ago(&trouble.since, now);
+            let reason =
+                format!("broker {}: {}, {since}", broker_trouble::headline(trouble), trouble.message);
+            note(AttentionRank::Broker, end, &reason);
+        }
         let failed_at = deployment.last_failure.as_ref().and_then(|failure| api_time::parse(&failure.at));
         if failed_at.is_some_and(|at| at >= now.before(RECENT_FAILURE)) {
             note(AttentionRank::FailedHandshakes, end, "failed handshakes");
@@ -92,7 +100,7 @@ impl Attention {
 
     pub(super) fn tone(&self) -> Option<Tone> {
         match self.rank {
-            AttentionRank::Expired | AttentionRank::Failed => Some(Tone::Bad),
+            AttentionRank::Expired | AttentionRank::Broker | AttentionRank::Failed => Some(Tone::Bad),
             AttentionRank::EndsSoon => Some(Tone::Doubtful),
             AttentionRank::Changing | AttentionRank::FailedHandshakes => Some(Tone::Remark),
             AttentionRank::Well => None,
