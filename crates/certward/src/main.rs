@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::{cli::Cli, config::ConfigError, usage::UsageError};
+use crate::cli::Cli;
 
 fn main() -> ExitCode {
     panic_hook::install();
@@ -41,8 +41,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             output::complain(&error);
-            let wrong_usage = error.is::<ConfigError>() || error.is::<UsageError>();
-            ExitCode::from(if wrong_usage { 2 } else { 1 })
+            usage::exit_code(&error)
         }
     }
 }

@@ -41,19 +41,24 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// With its causes, without repeated texts.
+/// See [`one_line`].
 pub(crate) fn complain(error: &anyhow::Error) {
     // Without context: nothing else is lost.
     if error.is::<StdoutClosed>() && error.chain().count() == 1 {
         return;
     }
+    complain_text(&one_line(error));
+}
+
+/// With its causes, without repeated texts.
+pub(crate) fn one_line(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if !text.contains(&cause) {
             let _ = write!(text, "{}{cause}", if text.is_empty() { "" } else { ": " });
         }
     }
-    complain_text(&text);
+    text
 }
 
 pub(crate) fn complain_text(text: &str) {

@@ -44,7 +44,8 @@ use crate::{
     config::{Config, LoadedConfig},
     log::{self, LogHandle},
     node_id::HeldNodeId,
-    store_remedy,
+    output, store_remedy,
+    usage::exit_code,
 };
 
 /// To checkpoint the write-ahead log. With the deadlines of `running_node.rs`, and 1 s to record
@@ -53,8 +54,24 @@ const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let place = ConfigPlace { path: args.config.config.clone(), role: args.role };
-    let LoadedConfig { config, warnings } = place.load()?;
-    let level = log::start(&config.log)?;
+    let loaded = place.load();
+    let section = loaded.as_ref().map_or_else(|_| place.log_section(), |loaded| loaded.config.log.clone());
+    let level = log::start(&section)?;
+    // What ends the process is in the log, like all else.
+    let ended = loaded.and_then(|loaded| serve_as(loaded, place, level, args.takeover));
+    Ok(ended.unwrap_or_else(|error| {
+        tracing::error!("{}", output::one_line(&error));
+        exit_code(&error)
+    }))
+}
+
+fn serve_as(
+    loaded: LoadedConfig,
+    place: ConfigPlace,
+    level: LogHandle,
+    takeover: bool,
+) -> anyhow::Result<ExitCode> {
+    let LoadedConfig { config, warnings } = loaded;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -64,7 +81,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("the runtime cannot be started")?;
-    let result = runtime.block_on(serve(&config, place, level, inherited, args.takeover));
+    let result = runtime.block_on(serve(&config, place, level, inherited, takeover));
     // Does not wait for tasks that do not end.
     runtime.shutdown_background();
     result

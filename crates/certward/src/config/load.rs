@@ -6,7 +6,7 @@ use toml::{
 };
 
 use super::{
-    Config, ConfigError, ConfigSource, MasterKeyText,
+    Config, ConfigError, ConfigSource, LogFormat, LogLevel, LogSection, MasterKeyText,
     error::Origin,
     key::{self, ConfigKey, ValueKind},
     role,
@@ -56,6 +56,24 @@ impl ConfigSource {
             warnings.push(format!("a node of the role {} ignores {}", config.role, ignored.join(", ")));
         }
         Ok(LoadedConfig { config, warnings })
+    }
+
+    /// `[log]` alone, as far as it can be read.
+    pub(crate) fn log_section(&self) -> LogSection {
+        let file = self.file.as_ref().and_then(|(_, text)| toml::from_str::<Table>(text).ok());
+        let table = file.unwrap_or_default();
+        let text = |key: &str| {
+            let path = format!("log.{key}");
+            let variable =
+                self.variables.iter().find(|(name, _)| key::find(name).is_some_and(|key| key.path == path));
+            let in_file = || table.get("log")?.get(key)?.as_str();
+            variable.map(|(_, value)| value.as_str()).or_else(in_file)
+        };
+        let value = |key| Value::String(text(key).unwrap_or_default().to_owned());
+        LogSection {
+            level: LogLevel::deserialize(value("level")).unwrap_or_default(),
+            format: LogFormat::deserialize(value("format")).unwrap_or_default(),
+        }
     }
 
     fn parse_file(&self) -> Result<Table, ConfigError> {

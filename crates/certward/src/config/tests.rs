@@ -480,3 +480,20 @@ mod documentation {
         }
     }
 }
+
+#[test]
+fn the_log_of_a_configuration_that_does_not_load_is_as_far_as_it_can_be_read() {
+    let variable = [("CERTWARD_LOG__FORMAT".to_owned(), "json".to_owned())];
+    for (file, variables, format, level) in [
+        ("drian = 1\n[log]\nformat = \"json\"\nlevel = \"warn\"", &[][..], LogFormat::Json, LogLevel::Warn),
+        ("[log]\nformat = \"xml\"\nlevel = \"debug\"", &[], LogFormat::Text, LogLevel::Debug),
+        ("[log]\nformat = 7", &[], LogFormat::Text, LogLevel::Info),
+        ("log = 1", &variable, LogFormat::Json, LogLevel::Info),
+        ("no toml", &[], LogFormat::Text, LogLevel::Info),
+        ("no toml", &variable, LogFormat::Json, LogLevel::Info),
+    ] {
+        let source = ConfigSource { variables: variables.to_vec(), ..source(file) };
+        assert!(source.load().is_err(), "{file}");
+        assert_eq!(source.log_section(), LogSection { level, format }, "{file}");
+    }
+}

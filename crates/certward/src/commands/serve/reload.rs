@@ -4,7 +4,7 @@ use certward_api::Reloader;
 use certward_store::Role;
 
 use crate::{
-    config::{ConfigSource, LoadedConfig},
+    config::{ConfigError, ConfigSource, LoadedConfig, LogSection},
     log::LogHandle,
 };
 
@@ -16,8 +16,17 @@ pub(super) struct ConfigPlace {
 
 impl ConfigPlace {
     pub(super) fn load(&self) -> anyhow::Result<LoadedConfig> {
+        Ok(self.gather()?.load()?)
+    }
+
+    /// For the error of a configuration that does not load.
+    pub(super) fn log_section(&self) -> LogSection {
+        self.gather().map(|source| source.log_section()).unwrap_or_default()
+    }
+
+    fn gather(&self) -> Result<ConfigSource, ConfigError> {
         let gathered = ConfigSource::gather(self.path.as_deref(), std::env::vars_os())?;
-        Ok(ConfigSource { role: self.role, ..gathered }.load()?)
+        Ok(ConfigSource { role: self.role, ..gathered })
     }
 }
 
