@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use certward_tests::workspace_root;
+use certward_tests::{files_of, workspace_root};
 
 /// Columns of a comment or of a line of a document.
 const WIDTH_MAX: usize = 100;
@@ -148,20 +148,6 @@ fn documents() -> Vec<PathBuf> {
     pages.extend(["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(|page| root.join(page)));
     assert!(pages.len() > 15, "only {} pages are found", pages.len());
     pages
-}
-
-fn files_of(folder: &Path, extension: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("target") {
-            found.extend(files_of(&path, extension));
-        } else if path.extension().is_some_and(|is| is == extension) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
 }
 
 fn read(file: &Path) -> String {

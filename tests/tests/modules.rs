@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use certward_tests::workspace_root;
+use certward_tests::{files_of, workspace_root};
 use syn::{
     Attribute, File, Item, UseTree, Visibility,
     visit::{self, Visit},
@@ -102,7 +102,7 @@ impl Source {
             let text = fs::read_to_string(&file).unwrap();
             (file.strip_prefix(folder).unwrap().to_owned(), syn::parse_file(&text).unwrap())
         };
-        Self::of(rust_files(folder).into_iter().map(parse))
+        Self::of(files_of(folder, "rs").into_iter().map(parse))
     }
 
     fn of(files: impl IntoIterator<Item = (PathBuf, File)>) -> Self {
@@ -292,20 +292,6 @@ fn module_of(file: &Path) -> ModulePath {
         path.pop();
     }
     path
-}
-
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
 }
 
 fn groups_in_cycles(arrows: &BTreeMap<String, BTreeSet<String>>) -> Vec<Vec<String>> {
