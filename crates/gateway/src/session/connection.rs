@@ -450,7 +450,7 @@ impl RelaySession {
 
     fn is_answered(&self) {
         let broker = self.broker();
-        self.member.is_answered(broker.settings().digest());
+        self.member.set_answered(broker.digest());
         self.context.broker_health.answered(broker);
     }
 
@@ -470,7 +470,7 @@ impl RelaySession {
             }
         } else if (is_broken || self.relay.is_ended_by_broker() || has_waited())
             // Else it is the device's own fault.
-            && !registry.has_answered(broker.deployment, broker.settings().digest())
+            && !registry.has_answered(broker.deployment, broker.digest())
         {
             broker_health.unanswered(broker, clock.now());
         }

@@ -27,6 +27,8 @@ use crate::{
 
 /// Signals between yields: each connection may verify a certificate, some 50 µs.
 const SIGNALS_PER_YIELD: usize = 256;
+/// Each end of a connection without an answer asks; a stranger can cause many.
+const ANSWERS_LOOKED_AT: usize = 256;
 /// A shard's lock is held for a microsecond.
 const SHARDS: usize = 64;
 
@@ -127,12 +129,13 @@ impl Registry {
         self.shard(deployment).get(deployment).map_or(0, |connections| connections.live.len())
     }
 
-    /// Whether a connection lives that the broker answered by these settings.
+    /// Whether a connection lives that the broker answered by these settings; of very many, some
+    /// are looked at.
     pub(crate) fn has_answered(&self, deployment: &DeploymentId, settings: u32) -> bool {
         let answered = |live: &Arc<ConnectionHandle>| live.answered.load(Ordering::Relaxed) == settings;
         self.shard(deployment)
             .get(deployment)
-            .is_some_and(|connections| connections.live.values().any(answered))
+            .is_some_and(|connections| connections.live.values().take(ANSWERS_LOOKED_AT).any(answered))
     }
 
     pub(crate) fn total(&self) -> usize {
@@ -265,7 +268,7 @@ impl Registration {
     }
 
     /// `settings`: their digest.
-    pub(crate) fn is_answered(&self, settings: u32) {
+    pub(crate) fn set_answered(&self, settings: u32) {
         self.live.answered.store(settings, Ordering::Relaxed);
     }
 

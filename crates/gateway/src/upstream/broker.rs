@@ -13,10 +13,9 @@ pub(crate) struct DeploymentBroker<'a> {
 }
 
 /// The settings that decide what the broker answers.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BrokerSettings {
-    /// As configured; empty without any.
-    pub(crate) upstream: String,
+    pub(crate) upstream: Option<UpstreamList>,
     pub(crate) proxy: ProxyProtocol,
 }
 
@@ -29,20 +28,24 @@ impl<'a> DeploymentBroker<'a> {
     }
 
     pub(crate) fn settings(self) -> BrokerSettings {
-        let upstream = self.upstream().map(ToString::to_string).unwrap_or_default();
-        BrokerSettings { upstream, proxy: self.spec.proxy.protocol }
+        BrokerSettings { upstream: self.upstream().cloned(), proxy: self.spec.proxy.protocol }
     }
 
     pub(crate) fn is_of(self, settings: &BrokerSettings) -> bool {
-        self.settings() == *settings
+        self.upstream() == settings.upstream.as_ref() && self.spec.proxy.protocol == settings.proxy
+    }
+
+    /// Of the settings; never 0.
+    pub(crate) fn digest(self) -> u32 {
+        let mut hasher = DefaultHasher::new();
+        (self.upstream(), self.spec.proxy.protocol).hash(&mut hasher);
+        (hasher.finish() as u32).max(1)
     }
 }
 
 impl BrokerSettings {
-    /// Never 0.
-    pub(crate) fn digest(&self) -> u32 {
-        let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
-        (hasher.finish() as u32).max(1)
+    /// As configured; empty without any.
+    pub(crate) fn upstream(&self) -> String {
+        self.upstream.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 }

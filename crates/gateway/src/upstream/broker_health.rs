@@ -293,7 +293,7 @@ impl MetBroker {
         is_due.then(|| BrokerTrouble {
             deployment: deployment.clone(),
             listener: protocol.as_str().to_owned(),
-            upstream: self.settings.upstream.clone(),
+            upstream: self.settings.upstream(),
             reason: trouble.reason.to_owned(),
             error: trouble.error.clone(),
             since: trouble.since,

@@ -41,7 +41,7 @@ pub(super) fn log_trouble(
     trouble: &Trouble,
 ) {
     let Trouble { reason, error, since, turned_away, disconnected, .. } = trouble;
-    let upstream = &settings.upstream;
+    let upstream = settings.upstream();
     let broker = match *reason {
         NOT_CONFIGURED => format!("{deployment} has no broker for {protocol} devices"),
         _ => format!("the broker {upstream} of {deployment} cannot be used: {error}"),
@@ -75,7 +75,7 @@ pub(super) fn log_over(
         since = %in_log(trouble.since),
         turned_away = trouble.turned_away,
         disconnected = trouble.disconnected,
-        "the broker {} of {deployment} can be used again", settings.upstream
+        "the broker {} of {deployment} can be used again", settings.upstream()
     );
 }
 
