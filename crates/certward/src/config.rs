@@ -9,6 +9,7 @@ mod alerts;
 mod api;
 mod duration;
 mod error;
+mod example;
 mod file;
 mod gateway;
 mod key;

@@ -8,6 +8,7 @@ use toml::{
 use super::{
     Config, ConfigError, ConfigSource, LogFormat, LogLevel, LogSection, MasterKeyText,
     error::Origin,
+    example,
     key::{self, ConfigKey, ValueKind},
     role,
 };
@@ -79,11 +80,15 @@ impl ConfigSource {
     fn parse_file(&self) -> Result<Table, ConfigError> {
         let Some((path, text)) = &self.file else { return Ok(Table::new()) };
         let wrong = |e: toml::de::Error| {
-            let line = e.span().map(|span| line_of(text, span.start));
-            ConfigError::new(
-                Origin::File { path: path.clone(), line },
-                e.message().trim().replace('\n', ", "),
-            )
+            let at = e.span().map(|span| span.start);
+            let mut message = e.message().trim().replace('\n', ", ");
+            let is_of_type =
+                ["invalid type", "wanted string or table"].iter().any(|it| message.starts_with(it));
+            if is_of_type && let Some(right) = at.and_then(|at| example::for_key_at(text, at)) {
+                message = format!("{message}; write {right}");
+            }
+            let line = at.map(|at| line_of(text, at));
+            ConfigError::new(Origin::File { path: path.clone(), line }, message)
         };
         toml::from_str::<Config>(text).map_err(wrong)?;
         toml::from_str(text).map_err(wrong)
