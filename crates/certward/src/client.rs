@@ -2,6 +2,7 @@
 
 mod ca_file;
 mod link;
+mod refusal;
 mod tls_fault;
 
 use std::{fmt, net::IpAddr, time::Duration};
@@ -15,9 +16,9 @@ use self::{link::next_query, tls_fault::TlsFault};
 use crate::{
     api_types::ErrorAnswer,
     cli::ConnectArgs,
-    findings,
     output::{self, plain},
     usage::UsageError,
+    wording::{Typed, UploadFiles},
 };
 
 pub(crate) struct Client {
@@ -140,6 +141,7 @@ impl Client {
         body: Option<&Value>,
         wait: Option<Duration>,
     ) -> Result<ApiAnswer, ClientError> {
+        let typed = typed(path, body);
         let mut url = self.base.clone();
         // Checked: the base has segments.
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -183,6 +185,7 @@ impl Client {
             status,
             retry_after: seconds("retry-after").map(Duration::from_secs),
             body,
+            typed: Box::new(typed),
         })
     }
 
@@ -199,6 +202,16 @@ impl Client {
 
     fn foreign(&self, status: StatusCode) -> ClientError {
         ClientError::Foreign { base: self.base.to_string(), status }
+    }
+}
+
+/// The deployment of a request.
+fn typed(path: &[&str], body: Option<&Value>) -> Typed {
+    let new = || body.and_then(|body| body.get("deploymentID")).and_then(Value::as_str);
+    match path {
+        ["deployments", id, ..] => Typed::about(id),
+        ["deployments"] => new().map_or_else(Typed::default, Typed::about),
+        _ => Typed::default(),
     }
 }
 
@@ -249,13 +262,21 @@ pub(crate) enum ClientError {
     Tls { base: String, fault: TlsFault },
     /// The peer is not certward.
     Foreign { base: String, status: StatusCode },
-    /// The API refused.
-    Refused { status: StatusCode, retry_after: Option<Duration>, body: ErrorAnswer },
+    /// The API refused what was typed.
+    Refused { status: StatusCode, retry_after: Option<Duration>, body: ErrorAnswer, typed: Box<Typed> },
 }
 
 impl ClientError {
     pub(crate) fn is_code(&self, code: &str) -> bool {
         matches!(self, Self::Refused { body, .. } if body.code == code)
+    }
+
+    /// Names the places of its findings in these files.
+    pub(crate) fn with_files(mut self, files: &UploadFiles) -> Self {
+        if let Self::Refused { typed, .. } = &mut self {
+            typed.files = files.clone();
+        }
+        self
     }
 
     pub(crate) fn retry_after(&self) -> Option<Duration> {
@@ -290,44 +311,11 @@ impl fmt::Display for ClientError {
                  /public_api/v1",
                 status.as_u16()
             ),
-            Self::Refused { status, retry_after, body } => refusal(f, *status, *retry_after, body),
+            Self::Refused { status, retry_after, body, typed } => {
+                f.write_str(&refusal::text(*status, *retry_after, body, typed))
+            }
         }
     }
-}
-
-fn refusal(
-    f: &mut fmt::Formatter<'_>,
-    status: StatusCode,
-    retry_after: Option<Duration>,
-    body: &ErrorAnswer,
-) -> fmt::Result {
-    if !body.details.is_empty() {
-        // It is the answer's own code and message.
-        return write!(f, "refused: {}", findings::counted(&body.details));
-    }
-    write!(f, "{}: {}", plain(&body.code), plain(&body.message))?;
-    match status.as_u16() {
-        401 => write!(
-            f,
-            " Check CERTWARD_API_KEY and CERTWARD_SECRET_KEY (or --api-key and --secret-key): the key is unknown or \
-             revoked or has ended, or the secret is another's."
-        )?,
-        403 => write!(
-            f,
-            " Use a key that may; with a key of the scope admin, `certward key list` shows what each may."
-        )?,
-        429 => match retry_after {
-            Some(wait) => write!(f, " Try again in {} s.", wait.as_secs())?,
-            None => write!(f, " Try again later.")?,
-        },
-        503 => write!(f, " A later try may succeed.")?,
-        _ if body.code == "DEPLOYMENT_NOT_FOUND" => {
-            write!(f, " `certward deployment list` shows those that this key sees.")?;
-        }
-        _ if body.code == "TLS_NOT_FOUND" => write!(f, " `certward tls set` sets one.")?,
-        _ => {}
-    }
-    Ok(())
 }
 
 #[cfg(test)]

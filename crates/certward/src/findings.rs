@@ -7,16 +7,17 @@ use crate::{
     chain_tree,
     output::plain,
     style::{Style, Tone},
+    wording::{self, Typed},
 };
 
-pub(crate) fn report(check: &CheckAnswer, style: Style) -> String {
+pub(crate) fn report(check: &CheckAnswer, typed: &Typed, style: Style) -> String {
     let verdict = match check.accepted {
         true => style.paint(Tone::Good, "accepted"),
         false => style.paint(Tone::Bad, "refused"),
     };
     let mut report = format!("{verdict}: {}", count(&check.findings));
     if !check.findings.is_empty() {
-        let _ = write!(report, "\n\n{}", listed(&check.findings, style));
+        let _ = write!(report, "\n\n{}", listed(&check.findings, typed, style));
     }
     if let Some(served) = &check.serves {
         let _ = write!(report, "\n\n{}", would_be_served(served));
@@ -51,36 +52,30 @@ fn would_be_served(served: &ServedAnswer) -> String {
 }
 
 /// Without a last line break.
-pub(crate) fn text(findings: &[FindingAnswer]) -> String {
-    listed(findings, Style::Plain)
+pub(crate) fn text(findings: &[FindingAnswer], typed: &Typed) -> String {
+    listed(findings, typed, Style::Plain)
 }
 
-pub(crate) fn counted(findings: &[FindingAnswer]) -> String {
-    format!("{}\n{}", count(findings), text(findings))
+pub(crate) fn counted(findings: &[FindingAnswer], typed: &Typed) -> String {
+    format!("{}\n{}", count(findings), text(findings, typed))
 }
 
-fn listed(findings: &[FindingAnswer], style: Style) -> String {
-    let texts: Vec<String> = findings.iter().map(|finding| one(finding, style)).collect();
+fn listed(findings: &[FindingAnswer], typed: &Typed, style: Style) -> String {
+    let texts: Vec<String> = findings.iter().map(|finding| one(finding, typed, style)).collect();
     texts.join("\n")
 }
 
-fn one(finding: &FindingAnswer, style: Style) -> String {
+fn one(finding: &FindingAnswer, typed: &Typed, style: Style) -> String {
     let tone = match finding.severity.as_str() {
         "error" => Tone::Bad,
         "warning" => Tone::Doubtful,
         _ => Tone::Remark,
     };
     let severity = style.paint(tone, &plain(&finding.severity));
-    let mut text = format!("{severity} {} in {}", plain(&finding.code), plain(&finding.field));
-    if let Some(item) = &finding.item {
-        let _ = write!(text, ", block {}", item.index);
-        if let Some(subject) = &item.subject {
-            let _ = write!(text, " ({})", plain(subject));
-        }
-    }
-    let _ = write!(text, "\n    {}", plain(&finding.message));
+    let mut text = format!("{severity} {} in {}", plain(&finding.code), plain(&typed.place(finding)));
+    let _ = write!(text, "\n    {}", plain(&wording::message(&finding.message, typed)));
     if !finding.remedy.is_empty() {
-        let _ = write!(text, "\n    Do: {}", plain(&finding.remedy));
+        let _ = write!(text, "\n    Do: {}", plain(&wording::remedy(finding, typed)));
     }
     text
 }
@@ -113,9 +108,9 @@ mod tests {
             remedy: "Send the key that the request was made with.".into(),
         };
         assert_eq!(
-            text(std::slice::from_ref(&finding)),
-            "error KEY_MISMATCH in key, block 0 (CN=a\\u{1b}b)\n    The key is another certificate's.\n    \
-             Do: Send the key that the request was made with."
+            text(std::slice::from_ref(&finding), &Typed::default()),
+            "error KEY_MISMATCH in --key, 1st, CN=a\\u{1b}b\n    The key is another certificate's.\n    \
+             Do: Use the key that the request was made with."
         );
         assert_eq!(count(&[finding.clone(), finding]), "2 errors");
         assert_eq!(count(&[]), "no findings");

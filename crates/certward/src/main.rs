@@ -22,6 +22,7 @@ mod store_remedy;
 mod style;
 mod table;
 mod usage;
+mod wording;
 
 use std::process::ExitCode;
 

@@ -100,7 +100,11 @@ fn a_bad_pair_is_refused_with_code_place_and_remedy() {
     for (cert, key, code) in [
         ("cert.pem", "other.pem", "KEY_MISMATCH"),
         ("expired.pem", "key.pem", "EXPIRED"),
-        ("key.pem", "cert.pem", "in cert"),
+        (
+            "key.pem",
+            "cert.pem",
+            "in key.pem\n    key.pem holds a private key and no certificate; key.pem and cert.pem may have",
+        ),
         ("cert.der", "key.pem", "DER"),
     ] {
         let run = check(folder.path(), &[cert, key]);
@@ -110,6 +114,34 @@ fn a_bad_pair_is_refused_with_code_place_and_remedy() {
         let text = fs::read_to_string(folder.path().join("key.pem")).unwrap();
         let body = text.lines().nth(1).unwrap();
         assert!(!run.stdout.contains(body) && !run.stderr.contains(body));
+    }
+}
+
+#[test]
+fn a_finding_names_the_file_the_certificate_and_its_line() {
+    let folder = folder();
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    let (leaf, expired) = (read("cert.pem"), read("expired.pem"));
+    fs::write(folder.path().join("full.pem"), format!("subject=CN = a\n{leaf}{expired}")).unwrap();
+    let line = 2 + leaf.lines().count();
+    let run = check(folder.path(), &["full.pem", "key.pem"]);
+    let place = format!("in full.pem, 2nd certificate (line {line}), CN=");
+    assert!(run.stdout.contains(&place), "{place}: {}", run.stdout);
+    fs::write(
+        folder.path().join("encrypted.pem"),
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    )
+    .unwrap();
+    let run = check(folder.path(), &["cert.pem", "encrypted.pem"]);
+    for says in [
+        "in encrypted.pem, 1st private key (line 1)",
+        "openssl pkey -in encrypted.pem -out",
+        "use --key-password-file",
+    ] {
+        assert!(run.stdout.contains(says), "{says}: {}", run.stdout);
+    }
+    for api in ["keyPassword", "block 0", " cert ", "cacert"] {
+        assert!(!run.stdout.contains(api), "{api}: {}", run.stdout);
     }
 }
 

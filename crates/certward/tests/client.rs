@@ -121,7 +121,7 @@ fn a_refusal_says_what_to_do_next_and_no_secret() {
     let cases: [(Answer, &str); 6] = [
         ((401, "", r#"{"code":"UNAUTHORIZED","message":"No."}"#), "CERTWARD_SECRET_KEY"),
         ((429, "Retry-After: 120\r\n", r#"{"code":"RATE_LIMITED","message":"No."}"#), "Try again in 120 s"),
-        ((422, "", finding), "Do: Send its own."),
+        ((422, "", finding), "deployment d1: refused: 1 error\nerror KEY_MISMATCH in --key"),
         ((404, "", "<html>"), "is not certward's API"),
         ((200, "", "<html>"), "is not certward's API"),
         ((302, "Location: http://127.0.0.1:1/\r\n", ""), "is not certward's API"),
@@ -133,6 +133,24 @@ fn a_refusal_says_what_to_do_next_and_no_secret() {
         assert!(run.stderr.contains(says), "{}", run.stderr);
         assert!(!run.stderr.contains("hunter2"), "{}", run.stderr);
     }
+}
+
+#[test]
+fn a_refused_upload_names_the_file_its_line_and_the_flag() {
+    let finding = r#"{"code":"KEY_ENCRYPTED","message":"m","details":[{"code":"KEY_ENCRYPTED","severity":"error",
+        "field":"cert","item":{"index":0},"message":"Block 0 of cert is encrypted.","remedy":"Send it as keyPassword."}]}"#;
+    let (folder, api) = (folder(), Script::new(vec![NONE, (422, "", finding)]));
+    let block = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+    std::fs::write(folder.path().join("cert.pem"), format!("text\n{block}")).unwrap();
+    let run = finish(api.client(folder.path()).args(SET));
+    assert_eq!((run.code, run.stdout.as_str()), (1, ""));
+    assert!(
+        run.stderr.contains(
+            "error KEY_ENCRYPTED in cert.pem, 1st certificate (line 2)\n    The 1st certificate (line 2) of cert.pem is encrypted."
+        ) && run.stderr.contains("use --key-password-file PASSPHRASE-FILE"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]

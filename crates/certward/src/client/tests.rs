@@ -4,7 +4,9 @@ use crate::api_types::FindingAnswer;
 fn refused(status: u16, code: &str, retry_after: Option<u64>) -> String {
     let body = ErrorAnswer { code: code.into(), message: "It is so.".into(), details: Vec::new() };
     let status = StatusCode::from_u16(status).unwrap();
-    ClientError::Refused { status, retry_after: retry_after.map(Duration::from_secs), body }.to_string()
+    let typed = Box::new(Typed::about("north"));
+    ClientError::Refused { status, retry_after: retry_after.map(Duration::from_secs), body, typed }
+        .to_string()
 }
 
 #[test]
@@ -13,11 +15,11 @@ fn refusals_say_what_to_do_next() {
         (refused(401, "UNAUTHORIZED", None), "Check CERTWARD_API_KEY and CERTWARD_SECRET_KEY"),
         (refused(403, "NO_ACCESS", None), "`certward key list`"),
         (refused(404, "DEPLOYMENT_NOT_FOUND", None), "`certward deployment list`"),
-        (refused(404, "TLS_NOT_FOUND", None), "`certward tls set`"),
+        (refused(404, "TLS_NOT_FOUND", None), "`certward tls set north --cert FILE --key FILE`"),
         (refused(429, "RATE_LIMITED", Some(120)), "Try again in 120 s"),
-        (refused(503, "STORE_UNAVAILABLE", None), "A later try may succeed"),
+        (refused(503, "UNAVAILABLE", None), "A later try may succeed"),
     ] {
-        assert!(text.contains(": It is so. "), "{text}");
+        assert!(text.starts_with("deployment north: ") && text.contains(": It is so. "), "{text}");
         assert!(text.contains(says), "{text}");
     }
     let unreachable = ClientError::Unreachable {
@@ -37,8 +39,8 @@ fn findings_are_shown_one_by_one() {
     };
     let body =
         ErrorAnswer { code: "A".into(), message: "m".into(), details: vec![finding("A"), finding("B")] };
-    let text = ClientError::Refused { status: StatusCode::UNPROCESSABLE_ENTITY, retry_after: None, body }
-        .to_string();
+    let status = StatusCode::UNPROCESSABLE_ENTITY;
+    let text = ClientError::Refused { status, retry_after: None, body, typed: Box::default() }.to_string();
     assert!(text.contains("Do: mend A\n") && text.ends_with("Do: mend B"), "{text}");
 }
 

@@ -1,6 +1,6 @@
 //! Judges an upload without a server: same rehearsal, same findings.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{path::Path, process::ExitCode, sync::Arc};
 
 use certward_gateway::NoGateway;
 use certward_lifecycle::Rehearsal;
@@ -9,6 +9,7 @@ use certward_pki::{
     judge,
 };
 use certward_store::{Clock, SystemClock};
+use zeroize::Zeroizing;
 
 use crate::{
     api_time::show,
@@ -17,6 +18,7 @@ use crate::{
     findings, input, output,
     style::Style,
     usage::UsageError,
+    wording::Typed,
 };
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
@@ -28,16 +30,17 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let profile = Profile::parse(&args.profile).ok_or_else(|| {
         UsageError::new(format!("--profile {:?}: it is default or emqx-cloud", args.profile))
     })?;
+    let mut typed = Typed::default();
     let upload = Upload {
         tls_type: given(if args.client_ca.is_some() { "two-way" } else { "one-way" }),
-        cert: Text::Given(input::read_text(&args.cert)?),
-        key: Text::Given(input::read_text(&args.key)?),
+        cert: Text::Given(read(&args.cert, "cert", &mut typed)?),
+        key: Text::Given(read(&args.key, "key", &mut typed)?),
         key_password: match &args.key_password_file {
             Some(path) => Text::Given(input::read_password(path)?),
             None => Text::Absent,
         },
         cacert: match &args.client_ca {
-            Some(path) => Text::Given(input::read_text(path)?),
+            Some(path) => Text::Given(read(path, "cacert", &mut typed)?),
             None => Text::Absent,
         },
     };
@@ -59,13 +62,19 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         output::say_json(&check)?;
     } else {
-        output::say(&findings::report(&check, Style::of_stdout()))?;
+        output::say(&findings::report(&check, &typed, Style::of_stdout()))?;
     }
     Ok(if check.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn read(path: &Path, property: &'static str, typed: &mut Typed) -> Result<Zeroizing<String>, UsageError> {
+    let text = input::read_text(path)?;
+    typed.files.add(property, path, &text);
+    Ok(text)
+}
+
 fn given(text: &str) -> Text {
-    Text::Given(zeroize::Zeroizing::new(text.to_owned()))
+    Text::Given(Zeroizing::new(text.to_owned()))
 }
 
 /// Builds the configuration; opens nothing.

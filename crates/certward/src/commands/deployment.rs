@@ -12,6 +12,7 @@ use crate::{
     client::Client,
     output::{self, plain},
     table::TextTable,
+    wording::{self, Typed},
 };
 
 pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> {
@@ -173,8 +174,13 @@ fn sheet(deployment: &DeploymentAnswer, now: Timestamp) -> String {
         table.row(["broker", &broker_trouble::in_words(trouble, now)]);
         table.row(["remedy", &trouble.remedy]);
     }
-    for FindingAnswer { code, message, .. } in &deployment.warnings {
-        table.row(["warning", &format!("{code}: {message}")]);
+    let typed = Typed::about(&deployment.id);
+    for warning in &deployment.warnings {
+        let FindingAnswer { code, message, .. } = warning;
+        table.row([
+            "warning",
+            &format!("{code}: {} {}", wording::message(message, &typed), wording::remedy(warning, &typed)),
+        ]);
     }
     table.text()
 }

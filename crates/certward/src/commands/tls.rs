@@ -17,6 +17,7 @@ use crate::{
     findings, input, output,
     style::Style,
     table::TextTable,
+    wording::Typed,
 };
 
 pub(super) async fn run(command: TlsCommand) -> anyhow::Result<ExitCode> {
@@ -24,7 +25,7 @@ pub(super) async fn run(command: TlsCommand) -> anyhow::Result<ExitCode> {
         TlsCommand::Show { id, connect } => {
             let id = deployment_id(&id)?;
             let answer = Client::new(&connect)?.get(&["deployments", id.as_str(), "tls"]).await?;
-            print(&answer, &connect)?;
+            print(&answer, &Typed::about(id.as_str()), &connect)?;
             Ok(ExitCode::SUCCESS)
         }
         TlsCommand::Failures { id, connect } => failures(&id, &connect).await,
@@ -87,16 +88,17 @@ fn certificate_lines(certificate: &ClientCertificateAnswer, now: Timestamp) -> V
 
 async fn check(id: &str, upload: &UploadArgs, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
     let id = deployment_id(id)?;
-    let body = body(upload)?;
+    let (body, typed) = body(&id, upload)?;
     let (client, path) = (Client::new(connect)?, ["deployments", id.as_str(), "tls", "check"]);
     let before = serde_json::from_value(client.get(&path[..3]).await?)?;
     refuse_to_end_two_way_unasked(&id, &before, upload)?;
-    let answer = client.change(Method::POST, &path, Some(&body)).await?;
+    let answer = client.change(Method::POST, &path, Some(&body)).await;
+    let answer = answer.map_err(|error| error.with_files(&typed.files))?;
     let check: CheckAnswer = serde_json::from_value(answer.clone())?;
     if connect.json {
         output::say_json(&answer)?;
     } else {
-        output::say(&findings::report(&check, Style::of_stdout()))?;
+        output::say(&findings::report(&check, &typed, Style::of_stdout()))?;
     }
     Ok(if check.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -104,22 +106,23 @@ async fn check(id: &str, upload: &UploadArgs, connect: &ConnectArgs) -> anyhow::
 /// PUT, or POST without a certificate.
 async fn set(id: &str, upload: &UploadArgs, wait: bool, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
     let id = deployment_id(id)?;
-    let body = body(upload)?;
+    let (body, typed) = body(&id, upload)?;
     let client = Client::new(connect)?;
     let path = ["deployments", id.as_str(), "tls"];
     let before: TlsAnswer = serde_json::from_value(client.get(&path).await?)?;
     refuse_to_end_two_way_unasked(&id, &before, upload)?;
-    let mut answer = put_or_post(&client, &path, &body, before.is_set()).await?;
+    let answer = put_or_post(&client, &path, &body, before.is_set()).await;
+    let mut answer = answer.map_err(|error| error.with_files(&typed.files))?;
     if wait {
         let waited = until_settled(&client, &path).await;
         answer = match waited.context("the certificate is stored, but its proof cannot be waited for")? {
             Waited::Settled(answer) => answer,
             Waited::Unsettled => bail!(
-                "the certificate is stored, but not proven on every node yet; `certward tls show {id}` shows how it goes on"
+                "the certificate of {id} is stored, but not proven on every node yet; `certward tls show {id}` shows how it goes on"
             ),
         };
     }
-    print(&answer, connect)?;
+    print(&answer, &typed, connect)?;
     let status = serde_json::from_value::<TlsAnswer>(answer)?.status;
     let held = !wait || status.as_deref() == Some("running");
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -165,7 +168,7 @@ async fn delete(id: &str, wait: bool, connect: &ConnectArgs) -> anyhow::Result<E
     let gone = "the keys are erased, but whether every node has let go cannot be waited for";
     if wait && matches!(until_settled(&client, &path).await.context(gone)?, Waited::Unsettled) {
         bail!(
-            "the keys are erased, but not every node has let go yet; `certward tls show {id}` shows how it goes on"
+            "the keys of {id} are erased, but not every node has removed the certificate yet; `certward tls show {id}` shows how it goes on"
         );
     }
     if !connect.json {
@@ -174,29 +177,32 @@ async fn delete(id: &str, wait: bool, connect: &ConnectArgs) -> anyhow::Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-fn body(upload: &UploadArgs) -> anyhow::Result<Value> {
-    let mut body = json!({
-        "tlsType": if upload.client_ca.is_some() { "two-way" } else { "one-way" },
-        "cert": input::read_text(&upload.cert)?.as_str(),
-        "key": input::read_text(&upload.key)?.as_str(),
-    });
+/// With the files that it was made of.
+fn body(id: &DeploymentId, upload: &UploadArgs) -> anyhow::Result<(Value, Typed)> {
+    let mut typed = Typed::about(id.as_str());
+    let mut body = json!({ "tlsType": if upload.client_ca.is_some() { "two-way" } else { "one-way" } });
+    let files =
+        [("cert", Some(&upload.cert)), ("key", Some(&upload.key)), ("cacert", upload.client_ca.as_ref())];
+    for (property, path) in files {
+        let Some(path) = path else { continue };
+        let text = input::read_text(path)?;
+        typed.files.add(property, path, &text);
+        body[property] = text.as_str().into();
+    }
     if let Some(path) = &upload.key_password_file {
         body["keyPassword"] = input::read_password(path)?.as_str().into();
     }
-    if let Some(path) = &upload.client_ca {
-        body["cacert"] = input::read_text(path)?.as_str().into();
-    }
-    Ok(body)
+    Ok((body, typed))
 }
 
-fn print(answer: &Value, connect: &ConnectArgs) -> anyhow::Result<()> {
+fn print(answer: &Value, typed: &Typed, connect: &ConnectArgs) -> anyhow::Result<()> {
     if connect.json {
         return output::say_json(answer);
     }
     let state: TlsAnswer = serde_json::from_value(answer.clone())?;
     output::say(&sheet(&state, SystemClock.now()))?;
     if !state.warnings.is_empty() {
-        output::say(&findings::text(&state.warnings))?;
+        output::say(&findings::text(&state.warnings, typed))?;
     }
     Ok(())
 }

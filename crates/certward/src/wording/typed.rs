@@ -1,0 +1,112 @@
+use std::path::Path;
+
+use super::{
+    flags::flag,
+    pem_place::{PemPlace, ordinal},
+};
+use crate::api_types::FindingAnswer;
+
+/// What a command was given: its texts name that.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Typed {
+    /// The deployment that the command is about.
+    pub(crate) deployment: Option<String>,
+    pub(crate) files: UploadFiles,
+}
+
+/// The files of an upload, by the property that each became. Holds no content.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UploadFiles(Vec<UploadFile>);
+
+#[derive(Debug, Clone)]
+struct UploadFile {
+    property: &'static str,
+    path: String,
+    blocks: Vec<PemPlace>,
+}
+
+impl UploadFiles {
+    pub(crate) fn add(&mut self, property: &'static str, path: &Path, text: &str) {
+        let blocks = PemPlace::list(text);
+        self.0.push(UploadFile { property, path: path.display().to_string(), blocks });
+    }
+
+    fn of(&self, property: &str) -> Option<&UploadFile> {
+        self.0.iter().find(|file| file.property == property)
+    }
+}
+
+impl Typed {
+    pub(crate) fn about(deployment: &str) -> Self {
+        Self { deployment: Some(deployment.to_owned()), files: UploadFiles::default() }
+    }
+
+    pub(super) fn file(&self, property: &str) -> Option<&str> {
+        self.files.of(property).map(|file| file.path.as_str())
+    }
+
+    /// The file of a property, else its flag.
+    pub(super) fn name(&self, property: &str) -> String {
+        self.files.of(property).map_or_else(|| flag(property), |file| file.path.clone())
+    }
+
+    /// `1st certificate (line 1) of north.pem`.
+    pub(super) fn block(&self, property: &str, index: usize) -> String {
+        let place = self.files.of(property).and_then(|file| file.blocks.get(index));
+        let words = place.map_or_else(|| format!("{} block", ordinal(index + 1)), |place| place.words());
+        format!("{words} of {}", self.name(property))
+    }
+
+    /// Where a finding is: `north.pem, 1st certificate (line 1), CN=north.example`.
+    pub(crate) fn place(&self, finding: &FindingAnswer) -> String {
+        let mut place = self.name(&finding.field);
+        if let Some(item) = &finding.item {
+            let known = self.files.of(&finding.field).and_then(|file| file.blocks.get(item.index));
+            place = match known {
+                Some(known) => format!("{place}, {}", known.words()),
+                None => format!("{place}, {}", ordinal(item.index + 1)),
+            };
+            if let Some(subject) = &item.subject {
+                place = format!("{place}, {subject}");
+            }
+        }
+        place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api_types::FindingItem;
+
+    fn typed() -> Typed {
+        let mut typed = Typed::about("north");
+        let block = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+        typed.files.add("cert", "north.pem".as_ref(), block);
+        typed.files.add("key", "the north's.key".as_ref(), "");
+        typed
+    }
+
+    fn finding(field: &str, item: Option<usize>) -> FindingAnswer {
+        FindingAnswer {
+            field: field.into(),
+            item: item.map(|index| FindingItem { index, subject: None }),
+            ..FindingAnswer::default()
+        }
+    }
+
+    #[test]
+    fn a_place_is_a_file_and_a_line_where_they_are_known() {
+        for (field, item, place) in [
+            ("cert", Some(0), "north.pem, 1st certificate (line 1)"),
+            ("cert", Some(7), "north.pem, 8th"),
+            ("cert", None, "north.pem"),
+            ("key", None, "the north's.key"),
+            ("cacert", Some(1), "--client-ca, 2nd"),
+            ("hosts", Some(0), "--host, 1st"),
+            ("tlsType", None, "the type of TLS"),
+        ] {
+            assert_eq!(typed().place(&finding(field, item)), place);
+        }
+    }
+}
