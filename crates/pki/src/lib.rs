@@ -76,6 +76,7 @@ pub use normal_form::without_critical_policies;
 pub use private_key::PrivateKey;
 pub use profile::Profile;
 pub use public_key::KeyKind;
+pub use rules::uncovered_hosts;
 pub use severity::Severity;
 pub use tls_type::TlsType;
 pub use upload::{Text, Upload};

@@ -12,6 +12,8 @@ mod profile;
 mod replaced;
 mod undecodable_name;
 
+pub use names::uncovered_hosts;
+
 use crate::Finding;
 use crate::parsed_upload::ParsedUpload;
 

@@ -14,17 +14,25 @@ pub(crate) fn no_entry_point(parsed: &ParsedUpload<'_>, findings: &mut Vec<Findi
     }
 }
 
+/// The hosts that no name of the leaf covers. `None` if it is not an X.509 certificate.
+pub fn uncovered_hosts<'a>(leaf: &[u8], hosts: &'a [HostName]) -> Option<Vec<&'a HostName>> {
+    Some(uncovered(&Certificate::read(leaf).ok()?, hosts))
+}
+
+fn uncovered<'a>(leaf: &Certificate, hosts: &'a [HostName]) -> Vec<&'a HostName> {
+    let names = names_in_force(leaf);
+    let is_covered = |host: &HostName| {
+        names.contains(host) || host.covering_wildcard().is_some_and(|wildcard| names.contains(&wildcard))
+    };
+    hosts.iter().filter(|host| !is_covered(host)).collect()
+}
+
 /// More are only counted.
 const HOSTS_NAMED_MAX: usize = 10;
 
 pub(crate) fn host_not_covered(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
     let Some(leaf) = parsed.leaf() else { return };
-    let names = names_in_force(parsed);
-    let is_covered = |host: &HostName| {
-        names.contains(host) || host.covering_wildcard().is_some_and(|wildcard| names.contains(&wildcard))
-    };
-    let uncovered: Vec<&HostName> =
-        parsed.circumstances.hosts.iter().filter(|host| !is_covered(host)).collect();
+    let uncovered = uncovered(&leaf.certificate, parsed.circumstances.hosts);
     for host in uncovered.iter().take(HOSTS_NAMED_MAX) {
         let message = format!("The host {host} is not covered by the names in the certificate.");
         findings.push(Finding::new(Code::HostNotCovered, Field::Cert, leaf.item(), message));
@@ -121,11 +129,9 @@ fn is_wide(name: &str) -> bool {
 }
 
 /// The common name only without DNS names, as in OpenSSL (never in RFC 9525 §6.3).
-fn names_in_force(parsed: &ParsedUpload<'_>) -> HashSet<HostName> {
-    let Some(leaf) = parsed.leaf() else { return HashSet::new() };
-    let common_name = leaf.certificate.common_name.iter().filter(|_| leaf.certificate.dns_names.is_empty());
-    leaf.certificate
-        .dns_names
+fn names_in_force(leaf: &Certificate) -> HashSet<HostName> {
+    let common_name = leaf.common_name.iter().filter(|_| leaf.dns_names.is_empty());
+    leaf.dns_names
         .iter()
         .chain(common_name)
         .filter(|name| fault(name).is_none())
