@@ -29,3 +29,4 @@ pub use ipnet::IpNet;
 pub use session::record_limit::offered_record_bytes;
 pub use settings::{Deadlines, Listener, Protocol, Settings};
 pub use start::{Bound, Prepared};
+pub use upstream::broker_probe::{BrokerProber, BrokerVerdict};

@@ -60,6 +60,23 @@ pub(crate) fn header(
     encode(proxy.protocol, &facts, from, to)
 }
 
+/// As of a device without a certificate, in TLS 1.3.
+pub(crate) fn without_device(
+    protocol: ProxyProtocol,
+    from: SocketAddr,
+    to: SocketAddr,
+) -> Result<Vec<u8>, HeaderUnavailable> {
+    let facts = Facts {
+        version: "TLSv1.3",
+        cipher: None,
+        server_name: None,
+        alpn: None,
+        identity: None,
+        resumed: false,
+    };
+    encode(protocol, &facts, from, to)
+}
+
 fn encode(
     protocol: ProxyProtocol,
     facts: &Facts<'_>,

@@ -5,12 +5,14 @@
 
 pub(crate) mod broker;
 pub(crate) mod broker_health;
+pub(crate) mod broker_probe;
 pub(crate) mod dial;
 mod encounters;
 mod endpoint;
 mod health;
 mod jitter;
 mod look_up;
+mod mqtt_question;
 mod policy;
 mod source;
 mod trouble_log;

@@ -67,6 +67,13 @@ impl UpstreamList {
     }
 }
 
+/// Of one.
+impl From<Upstream> for UpstreamList {
+    fn from(upstream: Upstream) -> Self {
+        Self([upstream].into())
+    }
+}
+
 impl fmt::Display for UpstreamList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, upstream) in self.0.iter().enumerate() {
