@@ -11,6 +11,7 @@ mod address;
 mod backup;
 mod engine;
 mod error;
+mod inspection;
 mod metrics;
 mod model;
 mod opening;
@@ -36,6 +37,7 @@ pub use engine::own_file::{
     NotOwn, existing_own_folder, look_at_socket, open_own_file, own_folder, refuse_writable_by_others,
 };
 pub use error::StoreError;
+pub use inspection::{SchemaState, StoreInspection};
 pub use model::address_group::address_group;
 pub use model::api_key::ApiKey;
 pub use model::boundary::Boundary;

@@ -261,7 +261,7 @@ impl Engine {
 }
 
 /// Connections to the primary, checked on connect, acquire and release.
-fn postgres_pool(tracker: &Arc<PrimaryTracker>, connections: u32) -> Result<AnyPool, StoreError> {
+pub(crate) fn postgres_pool(tracker: &Arc<PrimaryTracker>, connections: u32) -> Result<AnyPool, StoreError> {
     let (checking, asked, returned) = (Arc::clone(tracker), Arc::clone(tracker), Arc::clone(tracker));
     let pool = pool_options(connections)
         .max_lifetime(Duration::from_secs(30 * 60))

@@ -68,6 +68,11 @@ impl SchemaPart {
         Ok(row.map(|row| row.try_get::<i64, _>(0)).transpose()?.unwrap_or(0))
     }
 
+    /// The version that this program migrates to.
+    pub(crate) fn newest(&self) -> i64 {
+        self.migrations.len() as i64
+    }
+
     /// 0 if not stored.
     async fn compatible(&self, conn: &mut AnyConnection) -> Result<i64, StoreError> {
         let row = sqlx::query("SELECT compatible FROM schema_version WHERE part = $1")

@@ -116,6 +116,14 @@ impl Servers {
         Self { last_seen: Some(file), ..self }
     }
 
+    /// Whether a URL holds a password.
+    pub fn have_password(&self) -> bool {
+        self.servers.iter().any(|server| {
+            let Ok(url) = Url::parse(&server.url) else { return true };
+            url.password().is_some() || url.query_pairs().any(|(name, _)| name == "password")
+        })
+    }
+
     /// The preferred server's URL without its password, as libpq reads it.
     pub fn url_without_password(&self) -> Option<String> {
         let server = self.servers.first()?;

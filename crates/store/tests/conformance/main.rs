@@ -8,6 +8,7 @@ mod embedded;
 mod expiry;
 mod feed;
 mod hosts;
+mod inspection;
 mod nodes;
 mod opening;
 mod own_files;
