@@ -53,6 +53,16 @@ impl Reloader {
     }
 }
 
+impl CertificateFiles {
+    /// The leaf, DER, if it can be served.
+    ///
+    /// # Errors
+    /// [`ApiError`], as at a start.
+    pub fn leaf(&self) -> Result<CertificateDer<'static>, ApiError> {
+        HttpsIdentity::read(self).map(|identity| identity.leaf)
+    }
+}
+
 impl HttpsIdentity {
     fn read(files: &CertificateFiles) -> Result<Self, ApiError> {
         let chain = read_chain(&files.cert)?;

@@ -55,6 +55,11 @@ pub(crate) enum Command {
     /// Judge a certificate, its key and client CAs, without a server
     #[command(after_help = "Exit codes: 0 no error, 1 errors, 2 wrong usage.")]
     Check(CheckArgs),
+    /// Look for faults of this node and its deployments, and say what fixes each
+    #[command(after_help = "It changes nothing, and runs beside certward or without it, as the same user.\n\
+                            Exit codes: 0 no error, 1 errors, 2 wrong usage.\n\
+                            Example: certward doctor --config /etc/certward/certward.toml")]
+    Doctor(DoctorArgs),
     /// Projects: deployments that belong together
     Project(ProjectArgs),
     /// Deployments: one broker and the hosts that lead to it
@@ -154,6 +159,18 @@ pub(crate) struct RestoreArgs {
     /// it, or it is there already, leave this out
     #[arg(long, value_name = "FILE")]
     pub(crate) master_key: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Look at this deployment alone, and at what keeps it from being looked at
+    #[arg(long, value_name = "ID")]
+    pub(crate) deployment: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

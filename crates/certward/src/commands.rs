@@ -5,6 +5,7 @@ mod backup;
 mod broker_trouble;
 mod check;
 mod deployment;
+mod doctor;
 mod end_urgency;
 mod expiring;
 mod init;
@@ -41,6 +42,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Project(args) => block_on(project::run(args.command)),
         Command::Deployment(args) => block_on(deployment::run(args.command)),
         Command::Tls(args) => block_on(tls::run(args.command)),

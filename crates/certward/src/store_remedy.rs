@@ -1,7 +1,12 @@
 use certward_store::StoreError;
 
 pub(crate) fn explain(error: StoreError) -> anyhow::Error {
-    let remedy = match &error {
+    let remedy = of(&error);
+    anyhow::anyhow!("{error}; {remedy}")
+}
+
+pub(crate) fn of(error: &StoreError) -> &'static str {
+    match error {
         StoreError::InUse(_) => {
             "stop that one first, or let `certward serve --takeover` take its place; another node needs a data folder of its own (data_dir)"
         }
@@ -15,6 +20,5 @@ pub(crate) fn explain(error: StoreError) -> anyhow::Error {
         StoreError::TooNew(_) => "use that certward, or a later one, or a backup from before",
         StoreError::Unavailable(_) => "see that it runs, can be reached and has room",
         StoreError::Corrupt(_) | StoreError::Sealed(_) => "bring back a backup",
-    };
-    anyhow::anyhow!("{error}; {remedy}")
+    }
 }

@@ -26,6 +26,8 @@ fn the_outside_interface_is_understood() {
         "certward migrate-store",
         "certward migrate-store --config f --to postgres://h/d --json",
         "certward migrate-store --to-file f",
+        "certward doctor",
+        "certward doctor --config c --deployment d --json",
         "certward check cert.pem key.pem",
         "certward check cert.pem key.pem --client-ca ca.pem --host a.example --host *.b.example --json",
         "certward project add lab",
