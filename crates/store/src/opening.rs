@@ -13,6 +13,7 @@ use crate::{
     repo::project,
     sealed::{sealing::Sealer, secret},
     shared::{Opened, StoreInner},
+    topic::Topic,
 };
 
 impl Store {
@@ -59,7 +60,7 @@ impl Store {
         bring_up_to_date(&engine).await?;
         let opened = Opened::with(engine, &self.inner).await?;
         let _ = self.inner.opened.set(opened);
-        self.inner.changes.send_replace(());
+        self.inner.wake_ups.wake(Topic::Changes);
         Ok(())
     }
 
@@ -125,7 +126,7 @@ impl Opened {
             tracker.remember().await;
         }
         let listener = engine.tracker().map(|tracker| {
-            ChangeListener::start(Arc::clone(tracker), inner.changes.clone(), inner.notify_source.clone())
+            ChangeListener::start(Arc::clone(tracker), inner.wake_ups.clone(), inner.notify_source.clone())
         });
         Ok(Self { engine, pepper: hmac::Key::new(hmac::HMAC_SHA256, &key), listener })
     }

@@ -5,7 +5,9 @@ use sqlx::AnyConnection;
 use crate::{
     Store, StoreError,
     engine::pool::transact,
-    repo::{alert, audit, broker_trouble, feed, node, node_process, request_log, upstream_claim},
+    repo::{
+        alert, audit, broker_trouble, feed, node, node_process, node_question, request_log, upstream_claim,
+    },
 };
 
 /// Older positions require a full read.
@@ -18,8 +20,9 @@ const PRUNES_MAX: u32 = 200;
 
 impl Store {
     /// Prunes feed (7 days kept), audit (100,000 rows), alerts (400 days), reports of brokers,
-    /// nodes (silent for an hour) and request log (its window), and writes upstream claims that an
-    /// older release omitted. Called periodically by one task per node.
+    /// questions between nodes (a minute), nodes (silent for an hour) and request log (its window),
+    /// and writes upstream claims that an older release omitted. Called periodically by one task
+    /// per node.
     pub async fn prune(&self, request_window: Duration) -> Result<(), StoreError> {
         let engine = self.inner.engine()?;
         let now = self.now().await?;
@@ -36,6 +39,7 @@ impl Store {
         }
         let reports = async |conn: &mut AnyConnection| {
             broker_trouble::prune(conn, now).await?;
+            node_question::prune(conn, now).await?;
             node_process::prune(conn, now).await
         };
         transact(engine.begin().await?, reports).await?;

@@ -1,10 +1,7 @@
 use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::hmac;
-use tokio::{
-    sync::{Mutex, watch},
-    time::Instant,
-};
+use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
     Address, Clock, StoreError,
@@ -12,6 +9,7 @@ use crate::{
     metrics::StoreMetrics,
     postgres::listen::{ChangeListener, NotifySource},
     sealed::sealing::Sealer,
+    topic::WakeUps,
 };
 
 pub(crate) struct StoreInner {
@@ -22,7 +20,7 @@ pub(crate) struct StoreInner {
     pub(crate) reaching: Mutex<()>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sealer: Arc<Sealer>,
-    pub(crate) changes: watch::Sender<()>,
+    pub(crate) wake_ups: WakeUps,
     pub(crate) notify_source: NotifySource,
     pub(crate) pinged: Mutex<Option<Instant>>,
     pub(crate) metrics: StoreMetrics,
@@ -39,14 +37,13 @@ pub(crate) struct Opened {
 
 impl StoreInner {
     pub(crate) fn new(address: Option<Address>, sealer: Sealer, clock: Arc<dyn Clock>) -> Self {
-        let (changes, _) = watch::channel(());
         Self {
             opened: OnceLock::new(),
             address,
             reaching: Mutex::default(),
             clock,
             sealer: Arc::new(sealer),
-            changes,
+            wake_ups: WakeUps::new(),
             notify_source: NotifySource::draw(),
             pinged: Mutex::default(),
             metrics: StoreMetrics::default(),

@@ -14,6 +14,7 @@ use crate::{
     postgres::listen::ChangeListener,
     sealed::sealing::Sealer,
     shared::StoreInner,
+    topic::{Topic, WakeUp},
 };
 
 /// Readiness checks must not cost an fsync each.
@@ -106,13 +107,24 @@ impl Store {
     /// Resolves after a commit by this process, or by others that notify; may be late or spurious.
     /// Counts from the call on, not the first poll: call it before reading the feed.
     pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut changes = self.inner.changes.subscribe();
-        async move {
-            if changes.changed().await.is_err() {
-                // Closed: never wakes, and does not spin.
-                std::future::pending::<()>().await;
-            }
-        }
+        let mut changes = self.inner.wake_ups.listen(Topic::Changes);
+        async move { changes.next().await }
+    }
+
+    /// Wakes when another process asks all nodes.
+    pub fn questions(&self) -> WakeUp {
+        self.inner.wake_ups.listen(Topic::Questions)
+    }
+
+    /// Wakes when another process has answered a question.
+    pub fn answers(&self) -> WakeUp {
+        self.inner.wake_ups.listen(Topic::Answers)
+    }
+
+    /// Whether other processes may use it too; never an embedded store. `false` until it is
+    /// reached.
+    pub fn is_shared(&self) -> bool {
+        self.inner.opened.get().is_some_and(|opened| opened.engine.tracker().is_some())
     }
 
     /// Resolves when the store recovers or another server takes over, never for an embedded store.

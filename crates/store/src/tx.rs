@@ -3,7 +3,10 @@ use std::{fmt, sync::Arc};
 use sqlx::{Any, AnyConnection, Transaction};
 use tokio::time::Instant;
 
-use crate::{StoreError, Timestamp, engine::pool, metrics::StoreWork, postgres::listen, shared::StoreInner};
+use crate::{
+    StoreError, Timestamp, engine::pool, metrics::StoreWork, postgres::listen, shared::StoreInner,
+    topic::Topic,
+};
 
 /// A write transaction, with its steps in `repo`. Dropped without [`Tx::commit`], it leaves no
 /// trace.
@@ -64,14 +67,14 @@ impl Tx {
         }
         let store = Arc::clone(&self.store);
         if self.wakes {
-            self.step(async |conn| listen::notify(conn, &store.notify_source).await).await?;
+            self.step(async |conn| listen::notify(conn, Topic::Changes, &store.notify_source).await).await?;
         }
         self.refuse_if_broken()?;
         let committed = pool::step(async { Ok(self.transaction.commit().await?) }).await;
         store.metrics.done(StoreWork::Write, self.began, &committed);
         committed?;
         if self.wakes {
-            store.changes.send_replace(());
+            store.wake_ups.wake(Topic::Changes);
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Wake-ups on commits of other processes: PostgreSQL's NOTIFY.
 //!
-//! Readers poll the feed every second anyway: a lost notification costs time, not data.
+//! Readers poll the feed every second anyway: a lost notification costs time, not data. One about a
+//! question costs an answer.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -9,14 +10,18 @@ use sqlx::{
     postgres::{PgListener, PgPoolOptions},
 };
 use tokio::{
-    sync::watch,
     task::AbortHandle,
     time::{sleep, timeout},
 };
 
-use crate::{StoreError, engine::lock, postgres::primary::PrimaryTracker, sealed::random};
+use crate::{
+    StoreError,
+    engine::lock,
+    postgres::primary::PrimaryTracker,
+    sealed::random,
+    topic::{Topic, WakeUps},
+};
 
-const CHANNEL: &str = "certward";
 /// Silence before a probe: a dead network reports nothing.
 const SILENCE_BEFORE_PROBE: Duration = Duration::from_secs(5);
 /// For a probe, and to connect.
@@ -36,10 +41,14 @@ impl NotifySource {
 }
 
 /// Does nothing on SQLite, which has one process.
-pub(crate) async fn notify(conn: &mut AnyConnection, notify_source: &NotifySource) -> Result<(), StoreError> {
+pub(crate) async fn notify(
+    conn: &mut AnyConnection,
+    topic: Topic,
+    notify_source: &NotifySource,
+) -> Result<(), StoreError> {
     if lock::is_postgres(conn) {
         let sql = "SELECT pg_notify($1, $2)::text";
-        sqlx::query(sql).bind(CHANNEL).bind(&notify_source.0).execute(conn).await?;
+        sqlx::query(sql).bind(topic.channel()).bind(&notify_source.0).execute(conn).await?;
     }
     Ok(())
 }
@@ -49,8 +58,8 @@ pub(crate) async fn notify(conn: &mut AnyConnection, notify_source: &NotifySourc
 pub(crate) struct ChangeListener(AbortHandle);
 
 impl ChangeListener {
-    pub(crate) fn start(tracker: Arc<PrimaryTracker>, changes: watch::Sender<()>, own: NotifySource) -> Self {
-        Self(tokio::spawn(async move { run(&tracker, &changes, &own).await }).abort_handle())
+    pub(crate) fn start(tracker: Arc<PrimaryTracker>, wake_ups: WakeUps, own: NotifySource) -> Self {
+        Self(tokio::spawn(async move { run(&tracker, &wake_ups, &own).await }).abort_handle())
     }
 
     pub(crate) fn end(&self) {
@@ -64,10 +73,10 @@ impl Drop for ChangeListener {
     }
 }
 
-async fn run(tracker: &PrimaryTracker, changes: &watch::Sender<()>, own: &NotifySource) {
+async fn run(tracker: &PrimaryTracker, wake_ups: &WakeUps, own: &NotifySource) {
     loop {
         // `PrimaryTracker` logs the cause.
-        if let Err(error) = listen(tracker, changes, own).await {
+        if let Err(error) = listen(tracker, wake_ups, own).await {
             tracing::debug!("not listening for changes of other nodes; polling each second: {error}");
         }
         sleep(RECONNECT_PAUSE).await;
@@ -75,11 +84,7 @@ async fn run(tracker: &PrimaryTracker, changes: &watch::Sender<()>, own: &Notify
 }
 
 /// Until the connection is lost or the server is replaced.
-async fn listen(
-    tracker: &PrimaryTracker,
-    changes: &watch::Sender<()>,
-    own: &NotifySource,
-) -> Result<(), StoreError> {
+async fn listen(tracker: &PrimaryTracker, wake_ups: &WakeUps, own: &NotifySource) -> Result<(), StoreError> {
     let epoch = tracker.epoch();
     // sqlx makes listening connections only from a pool.
     let pool = PgPoolOptions::new()
@@ -88,11 +93,15 @@ async fn listen(
         .connect_lazy_with(tracker.server().options()?);
     let mut listener = in_time(PgListener::connect_with(&pool)).await?;
     listener.eager_reconnect(false);
-    in_time(listener.listen(CHANNEL)).await?;
+    in_time(listener.listen_all(Topic::ALL.map(Topic::channel))).await?;
     while tracker.epoch() == epoch {
         match timeout(SILENCE_BEFORE_PROBE, listener.try_recv()).await {
             Ok(Ok(Some(heard))) if heard.payload() == own.0 => {}
-            Ok(Ok(Some(_))) => changes.send_replace(()),
+            Ok(Ok(Some(heard))) => {
+                if let Some(topic) = Topic::of_channel(heard.channel()) {
+                    wake_ups.wake(topic);
+                }
+            }
             Ok(Ok(None)) => break,
             Ok(Err(error)) => return Err(error.into()),
             Err(_) => in_time(listener.execute("SELECT 1")).await.map(|_| ())?,

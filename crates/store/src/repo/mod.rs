@@ -18,6 +18,7 @@ pub(crate) mod host;
 pub(crate) mod host_suffix;
 pub(crate) mod node;
 pub(crate) mod node_process;
+pub(crate) mod node_question;
 pub(crate) mod project;
 pub(crate) mod request_log;
 pub(crate) mod secret;

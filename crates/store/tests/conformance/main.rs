@@ -9,6 +9,7 @@ mod expiry;
 mod feed;
 mod hosts;
 mod inspection;
+mod node_questions;
 mod nodes;
 mod opening;
 mod own_files;

@@ -57,7 +57,7 @@ async fn a_store_of_the_first_release_is_widened_and_loses_nothing(world: World)
     world.tamper("DROP TABLE node_process").await;
     world.tamper(WITHOUT_BOUNDARIES).await;
     world.tamper(WITHOUT_EXPIRY).await;
-    world.tamper("DROP TABLE broker_trouble").await;
+    world.tamper("DROP TABLE broker_trouble; DROP TABLE node_question; DROP TABLE node_answer").await;
     world.tamper("UPDATE schema_version SET version = 1 WHERE part = 'store'").await;
     let store = world.reopen().await;
     let before_it_was_kept = Deployment { born: Generation(0), ..made };

@@ -5,12 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use certward_store::{Generation, MasterKey, ProjectId, Replica, Store, StoreError, SystemClock};
+use certward_store::{Generation, MasterKey, ProjectId, Replica, Store, StoreError, SystemClock, WakeUp};
 use certward_test_support::PostgresServer;
 
 use crate::{
     block_on,
-    world::{World, deployment, id, master_key, postgres},
+    world::{World, deployment, id, master_key, node, postgres},
 };
 
 #[test]
@@ -256,6 +256,26 @@ async fn wakes(committing: &Store, listening: &Store) {
             return;
         }
     }
+}
+
+#[test]
+fn a_question_wakes_the_nodes_that_answer_and_an_answer_the_one_that_asked() {
+    block_on(async {
+        let world = World::postgres().await;
+        let (asking, answering) = (&world.store, another(&world).await);
+        // Each may have begun to listen later.
+        wakes(asking, &answering).await;
+        wakes(&answering, asking).await;
+        let (mut questions, mut answers) = (answering.questions(), asking.answers());
+        let question = asking.ask_nodes(&id("a")).await.expect("asked");
+        woken(&mut questions).await;
+        answering.answer_questions(&node("n1"), &[(question, String::new())]).await.expect("answered");
+        woken(&mut answers).await;
+    });
+}
+
+async fn woken(wake_up: &mut WakeUp) {
+    tokio::time::timeout(Duration::from_secs(30), wake_up.next()).await.expect("it wakes");
 }
 
 /// Also without statistics.
