@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use certward_lifecycle::{FailedHandshake, NodeView, Rehearsal};
 use certward_pki::{Material, NoEntryPoint};
-use certward_store::{Clock, Deployment, DeploymentId};
+use certward_store::{Clock, Deployment, DeploymentId, NodeId};
 
 use crate::{
     config::{tickets::KeyRing, tls_config::TlsConfigFactory},
@@ -46,6 +46,10 @@ impl NodeView for NoGateway {
 
     fn connections(&self, _: &DeploymentId) -> u64 {
         0
+    }
+
+    fn gateway_node(&self) -> Option<NodeId> {
+        None
     }
 
     fn recent_failures(&self, _: &DeploymentId) -> Vec<FailedHandshake> {

@@ -175,6 +175,10 @@ impl NodeView for Gateway {
         self.inner.registry.count(deployment) as u64
     }
 
+    fn gateway_node(&self) -> Option<NodeId> {
+        Some(self.inner.node.clone())
+    }
+
     fn recent_failures(&self, deployment: &DeploymentId) -> Vec<FailedHandshake> {
         self.inner.failures.all(deployment)
     }

@@ -23,7 +23,7 @@ use crate::{
     session::drain::end_over,
     start::{Bound, NodeStart, Prepared, keep_ticket_keys},
     sync::{
-        backoff::until_done, broker_reports, follower::Follower, host_warmup::HostWarmup, lease,
+        answers, backoff::until_done, broker_reports, follower::Follower, host_warmup::HostWarmup, lease,
         membership::Membership, replicator::Replicator,
     },
 };
@@ -47,12 +47,13 @@ impl Prepared {
         let inner = Arc::clone(&bound.gateway.inner);
         let connections = TaskTracker::new();
         let mut tasks = JoinSet::new();
-        // Separate: live connections need changes of trust to the end.
+        // Separate: live connections need changes of trust to the end; a node that drains is asked.
         let mut following = JoinSet::new();
         if let Some(NodeStart { start, names }) = start {
             accept(bound, &follower.context, &connections, &mut tasks, &shutdown)?;
             inner.ready.store(true, Ordering::Release);
             following.spawn(Arc::clone(&follower).run(start));
+            following.spawn(answer_questions(Arc::clone(&inner), Arc::clone(&follower.context)));
             // After the feed is followed: a join holds all changes until they are carried out.
             spawn_tasks(&mut tasks, &inner, &follower, names, &shutdown);
             tokio::select! {
@@ -179,6 +180,11 @@ async fn report_brokers(inner: Arc<GatewayInner>, context: Arc<NodeContext>, shu
     };
     let what = "the state of brokers cannot be reported";
     periodically(what, Pace::AtOnce(REPORT_INTERVAL), &context.store, shutdown, report).await;
+}
+
+async fn answer_questions(inner: Arc<GatewayInner>, context: Arc<NodeContext>) {
+    let is_owned_by_other = || inner.owned_by_other.load(Ordering::Acquire);
+    answers::keep_answering(&inner.failures, &context.store, &inner.node, is_owned_by_other).await;
 }
 
 async fn rotate_ticket_keys(inner: Arc<GatewayInner>, follower: Arc<Follower>, shutdown: CancellationToken) {

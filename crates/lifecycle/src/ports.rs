@@ -1,9 +1,9 @@
-use std::{borrow::Cow, pin::Pin};
+use std::pin::Pin;
 
-use certward_pki::{ClientCertificate, Material, NeededCa, NoEntryPoint};
-use certward_store::{AlertReceiver, Deployment, DeploymentId, Timestamp};
+use certward_pki::{Material, NoEntryPoint};
+use certward_store::{AlertReceiver, Deployment, DeploymentId, NodeId, Timestamp};
 
-use crate::expiry::message::AlertMessage;
+use crate::{FailedHandshake, expiry::message::AlertMessage};
 
 /// Checks whether material can be served. Implemented by the gateway, in memory.
 pub trait Rehearsal: Send + Sync + std::fmt::Debug + 'static {
@@ -25,7 +25,10 @@ pub trait NodeView: Send + Sync + std::fmt::Debug + 'static {
     /// Connections through this node.
     fn connections(&self, deployment: &DeploymentId) -> u64;
 
-    /// Newest first; bounded.
+    /// This node, if it has a gateway.
+    fn gateway_node(&self) -> Option<NodeId>;
+
+    /// Newest first; at most [`crate::FAILURES_KEPT`].
     fn recent_failures(&self, deployment: &DeploymentId) -> Vec<FailedHandshake>;
 
     /// The first of [`NodeView::recent_failures`], without a copy of the others.
@@ -76,46 +79,4 @@ pub struct Undelivered {
     pub sentence: String,
     /// The receiver wants no further attempt (HTTP 410).
     pub is_final: bool,
-}
-
-/// A failed handshake.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailedHandshake {
-    /// When.
-    pub at: Timestamp,
-    /// The device's address.
-    pub peer: std::net::SocketAddr,
-    /// From a closed list, such as `certificate_required`.
-    pub cause: &'static str,
-    /// Its meaning, in one sentence.
-    pub meaning: &'static str,
-    /// What to do about the cause; [`FailedHandshake::remedy_for`] knows more.
-    pub remedy: &'static str,
-    /// SNI: at most 253 letters, digits, `-`, `_` and `.`.
-    pub server_name: Option<Box<str>>,
-    /// `1.2` or `1.3`, once negotiated.
-    pub tls_version: Option<&'static str>,
-    /// Such as `MQTT level 6`; at most 64 characters.
-    pub detail: Option<Box<str>>,
-    /// If the device sent one.
-    pub client_certificate: Option<Box<ClientCertificate>>,
-}
-
-impl FailedHandshake {
-    /// What to do; names the CA that a client certificate needs. A stranger chose the name: it is
-    /// in quotes, which it cannot contain.
-    pub fn remedy_for(&self, deployment: &DeploymentId) -> Cow<'static, str> {
-        let needed = self.client_certificate.as_ref().and_then(|certificate| certificate.needed_ca.as_ref());
-        let Some(NeededCa { name, is_name_known }) = needed else { return self.remedy.into() };
-        let set = format!("certward tls set {deployment} --cert CERT --key KEY --client-ca FILE");
-        match is_name_known {
-            false => format!(
-                "Add the CA \"{name}\" to the client CAs: {set}, where FILE holds all of them; or let the device send its intermediates too."
-            ),
-            true => format!(
-                "A CA \"{name}\" is among the client CAs, but its key did not sign the device's certificate. Have the certificate issued by it, or add the other CA of this name: {set}, where FILE holds all of them."
-            ),
-        }
-        .into()
-    }
 }

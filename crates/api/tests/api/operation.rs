@@ -34,6 +34,7 @@ async fn a_node_without_a_gateway_is_ready_when_its_store_is() {
     let ready = get("/readyz").await;
     assert_eq!((ready.status, ready.json()), (200, json!({"status": "ready", "role": "api", "store": true})));
     assert_eq!(world.get(&TLS[BASE.len()..]).send().await.status, 200);
+    world.gateway.absent.store(true, Ordering::SeqCst);
     let failures = world.get("/deployments/ge6a1a75/tls/failures").outcome().await;
     assert_eq!(failures, (404, "NOT_FOUND".to_owned()), "no false «none»");
 

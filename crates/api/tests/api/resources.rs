@@ -260,7 +260,8 @@ async fn failed_handshakes_are_shown_with_cause_and_remedy_and_counted_on_their_
     let world = World::new().await;
     let answer = world.get("/deployments/ge6a1a75/tls/failures").send().await;
     assert_eq!((answer.status, answer.header("ratelimit-remaining")), (200, Some("59")));
-    let bare = json!({"at": "1970-01-01 00:00:00", "address": "192.0.2.7:50123", "cause": "certificate_expired",
+    assert_eq!(answer.header("certward-silent-nodes"), None);
+    let bare = json!({"at": "1970-01-01 00:00:00", "node": "node-1", "address": "192.0.2.7:50123", "cause": "certificate_expired",
         "message": "It has expired.", "remedy": "Renew it."});
     let mut full = bare.clone();
     full["at"] = json!("1970-01-01 00:01:01");

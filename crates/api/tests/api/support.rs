@@ -34,11 +34,12 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const BASE: &str = "/public_api/v1";
 pub(crate) const TLS: &str = "/public_api/v1/deployments/ge6a1a75/tls";
 
-/// Can panic in a rehearsal, or not be ready.
+/// Can panic in a rehearsal, not be ready, or be no gateway.
 #[derive(Debug, Default)]
 pub(crate) struct FakeGateway {
     pub(crate) panics: AtomicBool,
     pub(crate) starting: AtomicBool,
+    pub(crate) absent: AtomicBool,
 }
 
 impl Rehearsal for FakeGateway {
@@ -72,15 +73,18 @@ impl NodeView for FakeGateway {
     fn connections(&self, _: &DeploymentId) -> u64 {
         0
     }
+    fn gateway_node(&self) -> Option<NodeId> {
+        (!self.absent.load(Ordering::SeqCst)).then(node_1)
+    }
     fn recent_failures(&self, _: &DeploymentId) -> Vec<FailedHandshake> {
         let failed = |at| FailedHandshake {
             at: Timestamp(at),
             peer: "192.0.2.7:50123".parse().unwrap(),
-            cause: "certificate_expired",
-            meaning: "It has expired.",
-            remedy: "Renew it.",
+            cause: "certificate_expired".into(),
+            meaning: "It has expired.".into(),
+            remedy: "Renew it.".into(),
             server_name: (at > 0).then(|| "a.test".into()),
-            tls_version: (at > 0).then_some("1.3"),
+            tls_version: (at > 0).then_some("1.3".into()),
             detail: (at > 0).then(|| "MQTT level 6".into()),
             client_certificate: (at > 0).then(|| Box::new(client_certificate())),
         };
@@ -89,6 +93,10 @@ impl NodeView for FakeGateway {
     fn newest_failure(&self, id: &DeploymentId) -> Option<FailedHandshake> {
         self.recent_failures(id).into_iter().next()
     }
+}
+
+fn node_1() -> NodeId {
+    NodeId::parse("node-1").unwrap()
 }
 
 fn client_certificate() -> ClientCertificate {
@@ -259,7 +267,7 @@ impl World {
 
     /// A counted node.
     pub(crate) async fn node(&self) -> Member {
-        let node = Member { id: NodeId::parse("node-1").unwrap(), session: Session(1) };
+        let node = Member { id: node_1(), session: Session(1) };
         assert!(self.lifecycle.join(&node.id, node.session, async |_| true).await.unwrap());
         node
     }

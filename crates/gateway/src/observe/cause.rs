@@ -352,10 +352,10 @@ handshakes of a deployment, newest first: when, from which address, the server n
 sent, the version of TLS if it was agreed on, the cause, what came where the cause alone does not
 say it, what it means and what to do. A first packet that is late, or that the listener does not
 expect, is listed as well. Every node keeps the newest 50 of each deployment, of the 1,000
-deployments that failed last, in memory alone: ask each node of a cluster, and a restart forgets
-them. A node of the role `api` has none and says so (404); one of the role `gateway` cannot be
-asked, and counts them. A failure before the deployment is known, on a listener that several share,
-is only counted, in `certward_gateway_handshake_failures_total{cause=\"…\"}`, as all failures are.
+deployments that failed last, in memory alone: a restart forgets them. The list is that of all
+nodes, and says which node saw each; nodes that have not answered [are named](api.md#failed-handshakes).
+A failure before the deployment is known, on a listener that several share, is only counted, in
+`certward_gateway_handshake_failures_total{cause=\"…\"}`, as all failures are.
 
 If the device sent a certificate, its subject, issuer, serial number, end and SHA-256 fingerprint
 are listed too: on a refusal (unknown issuer, expired, not yet valid, another purpose, …), and if a

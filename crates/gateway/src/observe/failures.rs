@@ -5,17 +5,15 @@ use std::{
     net::SocketAddr,
 };
 
-use certward_lifecycle::FailedHandshake;
+use certward_lifecycle::{FAILURES_KEPT, FailedHandshake};
 use certward_pki::ClientCertificate;
 use certward_store::{DeploymentId, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::observe::cause::Cause;
 
-/// 1.3 KiB each at most, with the names of a client certificate: 65 KiB per deployment, 64 MiB in
-/// total.
-const KEPT_PER_DEPLOYMENT: usize = 50;
-/// Keeps those with the newest failures.
+/// With [`FAILURES_KEPT`] of 1.3 KiB each at most, with the names of a client certificate: 65 KiB
+/// per deployment, 64 MiB in total. Keeps those with the newest failures.
 const DEPLOYMENTS_MAX: usize = 1_000;
 /// Evicted together, so that the search is rare.
 const EVICTED_AT_ONCE: usize = DEPLOYMENTS_MAX / 10;
@@ -43,18 +41,28 @@ struct Lists {
 
 #[derive(Debug, Default)]
 struct List {
-    failures: VecDeque<FailedHandshake>,
+    failures: VecDeque<Failure>,
     newest: u64,
+}
+
+/// A [`FailedHandshake`], without the texts of its cause.
+#[derive(Debug)]
+struct Failure {
+    at: Timestamp,
+    peer: SocketAddr,
+    cause: Cause,
+    server_name: Option<Box<str>>,
+    tls_version: Option<&'static str>,
+    detail: Option<Box<str>>,
+    client_certificate: Option<Box<ClientCertificate>>,
 }
 
 impl Failures {
     pub(crate) fn note(&self, id: &DeploymentId, at: Timestamp, peer: SocketAddr, cause: Cause, seen: &Seen) {
-        let failure = FailedHandshake {
+        let failure = Failure {
             at,
             peer,
-            cause: cause.as_str(),
-            meaning: cause.meaning(),
-            remedy: cause.remedy(),
+            cause,
             server_name: seen.server_name.clone(),
             tls_version: seen.tls_version,
             detail: seen.detail.clone(),
@@ -62,17 +70,21 @@ impl Failures {
         };
         let mut lists = self.lists();
         let list = lists.next(id);
-        list.failures.truncate(KEPT_PER_DEPLOYMENT - 1);
+        list.failures.truncate(FAILURES_KEPT - 1);
         list.failures.push_front(failure);
     }
 
     /// Newest first.
     pub(crate) fn all(&self, id: &DeploymentId) -> Vec<FailedHandshake> {
-        self.lists().of.get(id).map(|list| list.failures.iter().cloned().collect()).unwrap_or_default()
+        self.lists()
+            .of
+            .get(id)
+            .map(|list| list.failures.iter().map(Failure::shown).collect())
+            .unwrap_or_default()
     }
 
     pub(crate) fn newest(&self, id: &DeploymentId) -> Option<FailedHandshake> {
-        self.lists().of.get(id)?.failures.front().cloned()
+        self.lists().of.get(id)?.failures.front().map(Failure::shown)
     }
 
     pub(crate) fn forget(&self, id: &DeploymentId) {
@@ -86,6 +98,22 @@ impl Failures {
     // No holder of the lock can panic halfway through a change.
     fn lists(&self) -> MutexGuard<'_, Lists> {
         self.0.lock()
+    }
+}
+
+impl Failure {
+    fn shown(&self) -> FailedHandshake {
+        FailedHandshake {
+            at: self.at,
+            peer: self.peer,
+            cause: self.cause.as_str().into(),
+            meaning: self.cause.meaning().into(),
+            remedy: self.cause.remedy().into(),
+            server_name: self.server_name.clone(),
+            tls_version: self.tls_version.map(Into::into),
+            detail: self.detail.clone(),
+            client_certificate: self.client_certificate.clone(),
+        }
     }
 }
 
@@ -120,8 +148,8 @@ mod tests {
             failures.note(&id, Timestamp(at), peer, Cause::Timeout, &Seen::default());
         }
         let newest = failures.all(&id);
-        assert_eq!(newest.len(), KEPT_PER_DEPLOYMENT);
-        assert_eq!((newest[0].at, newest[0].cause), (Timestamp(199), "timeout"));
+        assert_eq!(newest.len(), FAILURES_KEPT);
+        assert_eq!((newest[0].at, &*newest[0].cause), (Timestamp(199), "timeout"));
         assert_eq!(failures.newest(&id).map(|failure| failure.at), Some(Timestamp(199)));
         failures.forget(&id);
         assert!(failures.all(&id).is_empty());
@@ -158,7 +186,7 @@ mod tests {
             failures.note(&id, Timestamp(at), peer, Cause::Protocol, &seen);
         }
         let slots = failures.lists().of[&id].failures.capacity();
-        let list = slots * size_of::<FailedHandshake>() + KEPT_PER_DEPLOYMENT * each;
+        let list = slots * size_of::<Failure>() + FAILURES_KEPT * each;
         assert!(list * DEPLOYMENTS_MAX <= BYTES_MAX, "{list}");
     }
 

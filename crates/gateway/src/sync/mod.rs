@@ -1,5 +1,6 @@
 //! Carrying out changes: the feed, the schedule, reports and the replica.
 
+pub(crate) mod answers;
 pub(crate) mod backoff;
 pub(crate) mod broker_reports;
 pub(crate) mod feed_reader;

@@ -189,7 +189,7 @@ async fn what_is_wrong_with_the_first_packet_is_named_with_what_came() {
             connection.0.read_to_end(&mut all).await.unwrap();
             assert_eq!(all, answer, "{first:?}");
             let failure = stage.next_failure(before, cause).await;
-            assert_eq!((failure.cause, failure.detail.as_deref()), (cause, came), "{first:?}");
+            assert_eq!((&*failure.cause, failure.detail.as_deref()), (cause, came), "{first:?}");
         }
     }
     stage.world.shut_down().await;
@@ -240,7 +240,7 @@ async fn what_the_device_says_of_our_certificate_is_named_with_name_and_version(
         stage.expect(cause, cause, async |stage| stage.go_on_with(&bytes).await).await;
         let failure = stage.world.gateway.recent_failures(&stage.deployment).swap_remove(0);
         assert_eq!(failure.server_name.as_deref(), Some(HOST));
-        assert_eq!(failure.tls_version, Some("1.2"));
+        assert_eq!(failure.tls_version.as_deref(), Some("1.2"));
     }
     stage
         .expect("timeout", "timeout", async |stage| {

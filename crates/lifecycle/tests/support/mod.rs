@@ -82,6 +82,9 @@ impl NodeView for FakeGateway {
     fn connections(&self, _: &DeploymentId) -> u64 {
         0
     }
+    fn gateway_node(&self) -> Option<NodeId> {
+        None
+    }
     fn recent_failures(&self, _: &DeploymentId) -> Vec<FailedHandshake> {
         vec![]
     }

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use certward_lifecycle::days_left;
 use certward_store::{Deployment, DeploymentId, ProjectId, StoreError, TlsState, UploadEnd};
@@ -37,7 +37,7 @@ pub(crate) struct CertificateBody {
     reason: Option<String>,
 }
 
-/// The newest failed handshake.
+/// The newest failed handshake of the node that answers.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = LastFailure)]
 pub(crate) struct LastFailureBody {
@@ -46,7 +46,7 @@ pub(crate) struct LastFailureBody {
     at: String,
     /// As in `tls/failures`.
     #[schema(example = "certificate_required")]
-    cause: &'static str,
+    cause: Cow<'static, str>,
 }
 
 impl Context {

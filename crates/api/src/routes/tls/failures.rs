@@ -3,24 +3,33 @@ use std::borrow::Cow;
 use axum::{
     Json,
     extract::State,
+    http::{HeaderName, HeaderValue},
     response::{IntoResponse, Response},
 };
-use certward_lifecycle::FailedHandshake;
+use certward_lifecycle::{FailuresOfNodes, NodeFailure, SilentNodes};
 use certward_pki::{ClientCertificate, ClientCertificateFacts, NeededCa};
-use certward_store::{DeploymentId, Method, Scope};
+use certward_store::{DeploymentId, Method, NodeId, Scope};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{auth::Caller, context::Shared, error::Error, path_id::PathId, wire_time};
+
+/// The body stays an array, so what is missing from it stands here.
+const SILENT_NODES: HeaderName = HeaderName::from_static("certward-silent-nodes");
+/// Not an id.
+const ALL_OTHERS: HeaderValue = HeaderValue::from_static("*");
 
 /// A handshake that failed.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = TlsFailure)]
 pub(crate) struct FailureBody {
-    /// When, UTC.
+    /// When, UTC, by the clock of the node.
     #[schema(example = "2026-11-25 02:43:21")]
     at: String,
+    /// The node that saw it.
+    #[schema(example = "n1")]
+    node: String,
     /// The address that the device came from.
     #[schema(example = "192.0.2.7:50123")]
     address: String,
@@ -31,16 +40,16 @@ pub(crate) struct FailureBody {
     /// `1.2` or `1.3`, once it was agreed on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    tls_version: Option<&'static str>,
+    tls_version: Option<Cow<'static, str>>,
     /// The cause, from the list in docs/handshake-failures.md.
     #[schema(example = "certificate_expired")]
-    cause: &'static str,
+    cause: Cow<'static, str>,
     /// What came, where the cause alone does not say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "MQTT level 6")]
     detail: Option<Box<str>>,
     /// What that means.
-    message: &'static str,
+    message: Cow<'static, str>,
     /// What to do about it.
     remedy: Cow<'static, str>,
     /// The certificate that the device sent. Absent if it sent none, or was refused before it
@@ -93,38 +102,55 @@ pub(crate) struct NeededCaBody {
     name_known: bool,
 }
 
-/// The newest failed handshakes of a deployment on the node that answers, newest first, at most 50.
-/// Counted on its own. A node without a gateway answers 404 `NOT_FOUND`.
+/// The newest failed handshakes of a deployment on all nodes with a gateway, newest first, at most
+/// 50 of each. Nodes that do not answer within a second are named in a header. Counted on its own.
+/// 404 `NOT_FOUND` if no node has a gateway.
 #[utoipa::path(get, path = "/public_api/v1/deployments/{id}/tls/failures", tag = "tls", operation_id = "listTlsFailures",
     params(("id" = String, Path, description = "The deployment's id.")),
-    responses((status = 200, description = "The failures, newest first.", body = Vec<FailureBody>)))]
+    responses((status = 200, description = "The failures, newest first.", body = Vec<FailureBody>,
+        headers(("Certward-Silent-Nodes" = Option<String>, description = "The nodes with a gateway that have not \
+            answered, separated by commas; `*` for all but the one that answers. Absent if none is missing.")))))]
 pub(crate) async fn failures(
     State(api): State<Shared>,
     caller: Caller,
     id: PathId,
 ) -> Result<Response, Error> {
     let deployment = api.deployment(&caller, Some(Scope::TlsRead), &id).await?;
-    if !api.settings.role.has_gateway() {
-        // An empty list would mean no failures.
-        return Err(Error::NotFound(
-            "This node has no gateway, and no device comes here; ask a node that has one.",
-        ));
-    }
     // Counted apart, so that debugging uses up no other limit.
     let subject = format!("{}/tls/failures", deployment.id);
     api.limited(&caller, &subject, Method::Neighbours, async {
-        let failures = api.lifecycle.node_view().recent_failures(&deployment.id);
+        // An empty list would mean no failures.
+        let no_gateway = || Error::NotFound("No node with a gateway runs, and so no device is refused.");
+        let FailuresOfNodes { failures, silent } =
+            api.lifecycle.failures_of_nodes(&deployment.id).await?.ok_or_else(no_gateway)?;
         let failures: Vec<_> =
             failures.into_iter().map(|failed| FailureBody::of(failed, &deployment.id)).collect();
-        Ok(Json(failures).into_response())
+        let mut answer = Json(failures).into_response();
+        if let Some(silent) = silent_nodes(&silent) {
+            answer.headers_mut().insert(SILENT_NODES, silent);
+        }
+        Ok(answer)
     })
     .await
 }
 
+/// `None`: none is missing.
+fn silent_nodes(silent: &SilentNodes) -> Option<HeaderValue> {
+    match silent {
+        SilentNodes::AllOthers => Some(ALL_OTHERS),
+        SilentNodes::These(nodes) if nodes.is_empty() => None,
+        SilentNodes::These(nodes) => {
+            let ids: Vec<&str> = nodes.iter().map(NodeId::as_str).collect();
+            // Ids are letters, digits and `-`.
+            Some(HeaderValue::from_str(&ids.join(", ")).unwrap_or(ALL_OTHERS))
+        }
+    }
+}
+
 impl FailureBody {
-    fn of(failed: FailedHandshake, deployment: &DeploymentId) -> Self {
-        let remedy = failed.remedy_for(deployment);
-        let (client_certificate, needed_ca) = match failed.client_certificate {
+    fn of(NodeFailure { node, failure }: NodeFailure, deployment: &DeploymentId) -> Self {
+        let remedy = failure.remedy_for(deployment);
+        let (client_certificate, needed_ca) = match failure.client_certificate {
             Some(certificate) => {
                 let ClientCertificate { fingerprint, facts, needed_ca } = *certificate;
                 let body = ClientCertificateBody::of(fingerprint, facts);
@@ -133,13 +159,14 @@ impl FailureBody {
             None => (None, None),
         };
         Self {
-            at: wire_time::to_the_second(failed.at.to_time()),
-            address: failed.peer.to_string(),
-            server_name: failed.server_name,
-            tls_version: failed.tls_version,
-            cause: failed.cause,
-            detail: failed.detail,
-            message: failed.meaning,
+            at: wire_time::to_the_second(failure.at.to_time()),
+            node: node.to_string(),
+            address: failure.peer.to_string(),
+            server_name: failure.server_name,
+            tls_version: failure.tls_version,
+            cause: failure.cause,
+            detail: failure.detail,
+            message: failure.meaning,
             remedy,
             client_certificate,
             needed_ca,

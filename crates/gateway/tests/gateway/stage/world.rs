@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -200,7 +201,11 @@ impl World {
     /// Newest first.
     pub(crate) fn failures(&self, id: &DeploymentId) -> Vec<&'static str> {
         let failures = certward_lifecycle::NodeView::recent_failures(&self.gateway, id);
-        failures.into_iter().map(|failure| failure.cause).collect()
+        let own = |cause| match cause {
+            Cow::Borrowed(cause) => cause,
+            Cow::Owned(cause) => panic!("another node's: {cause}"),
+        };
+        failures.into_iter().map(|failure| own(failure.cause)).collect()
     }
 
     pub(crate) fn connections(&self, id: &DeploymentId) -> u64 {
