@@ -22,6 +22,7 @@ pub(crate) use self::{
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct FailureAnswer {
     pub(crate) at: String,
+    pub(crate) node: String,
     pub(crate) address: String,
     pub(crate) server_name: String,
     pub(crate) tls_version: String,

@@ -413,7 +413,7 @@ pub(crate) enum TlsCommand {
         #[command(flatten)]
         connect: ConnectArgs,
     },
-    /// Show the newest failed handshakes: who did not get in, why, and what to do
+    /// Show the newest failed handshakes, of all nodes: who did not get in, why, and what to do
     Failures {
         /// The deployment
         id: String,

@@ -33,7 +33,10 @@ struct ApiAnswer {
     body: Value,
     /// The query of the list's next page.
     next: Option<String>,
+    silent_nodes: Option<String>,
 }
+
+const SILENT_NODES: header::HeaderName = header::HeaderName::from_static("certward-silent-nodes");
 
 /// A list of a million deployments has less than half of it.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024 * 1024;
@@ -89,6 +92,12 @@ impl Client {
         Ok(self.send(Method::GET, path, "", None, None).await?.body)
     }
 
+    /// What all nodes say, and those that have not answered, as the API names them.
+    pub(crate) async fn get_of_nodes(&self, path: &[&str]) -> Result<(Value, Option<String>), ClientError> {
+        let ApiAnswer { body, silent_nodes, .. } = self.send(Method::GET, path, "", None, None).await?;
+        Ok((body, silent_nodes))
+    }
+
     /// The first page of a list.
     pub(crate) async fn page(&self, path: &[&str], query: &str) -> Result<Vec<Value>, ClientError> {
         Ok(self.list_page(path, query).await?.0)
@@ -113,7 +122,7 @@ impl Client {
         query: &str,
     ) -> Result<(Vec<Value>, Option<String>), ClientError> {
         match self.send(Method::GET, path, query, None, None).await? {
-            ApiAnswer { body: Value::Array(items), next } => Ok((items, next)),
+            ApiAnswer { body: Value::Array(items), next, .. } => Ok((items, next)),
             ApiAnswer { .. } => Err(self.foreign(StatusCode::OK)),
         }
     }
@@ -166,13 +175,14 @@ impl Client {
             bytes.extend_from_slice(&chunk);
         }
         if status.is_success() {
-            let link = headers.get(header::LINK).and_then(|value| value.to_str().ok());
-            let next = link.and_then(next_query).map(str::to_owned);
-            if bytes.is_empty() {
-                return Ok(ApiAnswer { body: Value::Null, next });
-            }
-            let body = serde_json::from_slice(&bytes).map_err(|_| self.foreign(status))?;
-            return Ok(ApiAnswer { body, next });
+            let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+            let next = text(header::LINK).and_then(next_query).map(str::to_owned);
+            let silent_nodes = text(SILENT_NODES).map(str::to_owned);
+            let body = match bytes.is_empty() {
+                true => Value::Null,
+                false => serde_json::from_slice(&bytes).map_err(|_| self.foreign(status))?,
+            };
+            return Ok(ApiAnswer { body, next, silent_nodes });
         }
         let body: ErrorAnswer = serde_json::from_slice(&bytes).map_err(|_| self.foreign(status))?;
         if body.code.is_empty() {

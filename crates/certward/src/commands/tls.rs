@@ -37,7 +37,11 @@ pub(super) async fn run(command: TlsCommand) -> anyhow::Result<ExitCode> {
 
 async fn failures(id: &str, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
     let id = deployment_id(id)?;
-    let answer = Client::new(connect)?.get(&["deployments", id.as_str(), "tls", "failures"]).await?;
+    let path = ["deployments", id.as_str(), "tls", "failures"];
+    let (answer, silent) = Client::new(connect)?.get_of_nodes(&path).await?;
+    if let Some(silent) = silent {
+        output::note(&missing(&silent));
+    }
     if connect.json {
         output::say_json(&answer)?;
         return Ok(ExitCode::SUCCESS);
@@ -47,20 +51,19 @@ async fn failures(id: &str, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// `*`: all but the one that answers.
+fn missing(silent: &str) -> String {
+    let which = match silent {
+        "*" => "the other nodes could not be asked".to_owned(),
+        _ => format!("no answer in time from {}", output::plain(silent)),
+    };
+    format!("certward: {which}; their failures are missing here (`certward nodes` shows the nodes)")
+}
+
 /// The certificate follows its failure on lines of its own: in columns it would be too wide.
 fn list(failures: &[FailureAnswer], now: Timestamp) -> String {
-    let mut table = TextTable::new(["at (UTC)", "address", "server name", "tls", "cause", "what to do"]);
-    for failure in failures {
-        table.row([
-            &failure.at,
-            &failure.address,
-            &failure.server_name,
-            &failure.tls_version,
-            &failure.what(),
-            &failure.remedy,
-        ]);
-    }
-    let table = table.text();
+    let is_of_several = failures.windows(2).any(|pair| pair[0].node != pair[1].node);
+    let table = if is_of_several { table_with_nodes(failures) } else { table(failures) }.text();
     let mut rows = table.lines().map(str::to_owned);
     let mut lines: Vec<String> = rows.next().into_iter().collect();
     for (failure, row) in failures.iter().zip(rows) {
@@ -70,6 +73,25 @@ fn list(failures: &[FailureAnswer], now: Timestamp) -> String {
         }
     }
     lines.join("\n")
+}
+
+fn table(failures: &[FailureAnswer]) -> TextTable {
+    let mut table = TextTable::new(["at (UTC)", "address", "server name", "tls", "cause", "what to do"]);
+    for failure in failures {
+        let FailureAnswer { at, address, server_name, tls_version, remedy, .. } = failure;
+        table.row([at, address, server_name, tls_version, &failure.what(), remedy]);
+    }
+    table
+}
+
+fn table_with_nodes(failures: &[FailureAnswer]) -> TextTable {
+    let mut table =
+        TextTable::new(["at (UTC)", "node", "address", "server name", "tls", "cause", "what to do"]);
+    for failure in failures {
+        let FailureAnswer { at, node, address, server_name, tls_version, remedy, .. } = failure;
+        table.row([at, node, address, server_name, tls_version, &failure.what(), remedy]);
+    }
+    table
 }
 
 fn certificate_lines(certificate: &ClientCertificateAnswer, now: Timestamp) -> Vec<String> {
@@ -260,6 +282,41 @@ mod tests {
                 "    sha256   ab\\u{a}",
             ]
         );
+    }
+
+    #[test]
+    fn the_node_is_shown_where_there_are_several() {
+        let failure = |node: &str| FailureAnswer {
+            at: "2034-04-11 02:00:00".to_owned(),
+            node: node.to_owned(),
+            address: "192.0.2.7:1".to_owned(),
+            cause: "timeout".to_owned(),
+            ..FailureAnswer::default()
+        };
+        let shown = |nodes: &[&str]| {
+            let failures: Vec<_> = nodes.iter().map(|node| failure(node)).collect();
+            list(&failures, SystemClock.now())
+        };
+        assert_eq!(
+            shown(&["n1", "n2"]),
+            "at (UTC)             node  address      server name  tls  cause    what to do\n\
+             2034-04-11 02:00:00  n1    192.0.2.7:1  -            -    timeout  -\n\
+             2034-04-11 02:00:00  n2    192.0.2.7:1  -            -    timeout  -"
+        );
+        assert_eq!(
+            shown(&["n1"]),
+            "at (UTC)             address      server name  tls  cause    what to do\n\
+             2034-04-11 02:00:00  192.0.2.7:1  -            -    timeout  -"
+        );
+    }
+
+    #[test]
+    fn nodes_that_have_not_answered_are_named() {
+        assert_eq!(
+            missing("n2, n3\n"),
+            "certward: no answer in time from n2, n3\\u{a}; their failures are missing here (`certward nodes` shows the nodes)"
+        );
+        assert!(missing("*").contains("the other nodes could not be asked"));
     }
 
     #[test]
