@@ -146,7 +146,7 @@ fn a_backup_is_one_whole_file_that_its_owner_reads_and_sqlite_opens() {
     // What a killed one leaves.
     fs::create_dir(restored.data()).unwrap();
     fs::write(restored.data().join("restore.partial"), "SQLite format 3").unwrap();
-    fs::write(restored.data().join("restore.key"), "0f").unwrap();
+    fs::write(restored.data().join("master.key.partial"), "0f").unwrap();
     let mut open_umask = Command::new("sh");
     open_umask.args(["-c", "umask 000; exec \"$@\"", "sh"]).arg(certward_binary());
     open_umask.args(["restore", "--json", "--config"]).arg(restored.config()).arg(folder.join("running.db"));

@@ -19,8 +19,8 @@ use crate::{
 };
 
 const PARTIAL: &str = "restore.partial";
-const PARTIAL_KEY: &str = "restore.key";
 const MASTER_KEY: &str = "master.key";
+const PARTIAL_KEY: &str = "master.key.partial";
 /// A killed restore leaves the first three. The last is the master key's place.
 const ACCEPTED: [&str; 4] = [DataFolder::LOCK, PARTIAL, PARTIAL_KEY, MASTER_KEY];
 /// Bounds an error's length.
@@ -49,9 +49,7 @@ pub async fn restore(
     refuse_filled(held.path())?;
     let written = write(backup, held.path(), master_key, keep_key);
     if written.is_err() {
-        for name in [PARTIAL, PARTIAL_KEY] {
-            let _ = fs::remove_file(held.path().join(name));
-        }
+        let _ = fs::remove_file(held.path().join(PARTIAL));
     }
     written
 }
@@ -120,19 +118,10 @@ fn write(
     file.set_len(0).map_err(in_folder)?;
     backup.copy_database(&mut file)?;
     file.sync_all().map_err(in_folder)?;
-    let (key, partial_key) = (folder.join(MASTER_KEY), folder.join(PARTIAL_KEY));
-    remove_left(&partial_key).map_err(in_folder)?;
+    let key = folder.join(MASTER_KEY);
     if keep_key && fs::symlink_metadata(&key).is_err() {
-        master_key.write_new(&partial_key)?;
-        fs::rename(&partial_key, &key).map_err(in_folder)?;
+        master_key.write_new(&key)?;
     }
     fs::rename(&partial, folder.join(DataFolder::STORE)).map_err(in_folder)?;
     Ok(File::open(folder).and_then(|folder| folder.sync_all()).map_err(in_folder)?)
-}
-
-fn remove_left(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

@@ -1,8 +1,8 @@
 use std::{
     fmt,
     fs::{File, Metadata, OpenOptions},
-    io::{Read, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    io::Read,
+    os::unix::fs::PermissionsExt,
     path::Path,
 };
 
@@ -11,7 +11,10 @@ use zeroize::Zeroizing;
 
 use crate::{
     NotOwn,
-    engine::own_file::{open_own_file, root_or_user},
+    engine::{
+        new_file::write_new_file,
+        own_file::{open_own_file, root_or_user},
+    },
     sealed::random,
 };
 
@@ -98,29 +101,16 @@ impl MasterKey {
         Self::parse(std::str::from_utf8(&text).map_err(|_| MasterKeyError::Form)?)
     }
 
-    /// Writes a new file durably, mode 0600. Never overwrites.
+    /// Writes a new file durably, mode 0600. Never overwrites. A killed process leaves no file of
+    /// this name, or a whole one.
     ///
     /// # Errors
-    /// [`MasterKeyError::File`].
+    /// [`MasterKeyError::File`]; [`MasterKeyError::NotOwn`] for another user's unfinished file.
     pub fn write_new(&self, path: &Path) -> Result<(), MasterKeyError> {
         let mut text = Zeroizing::new(String::with_capacity(2 * self.0.len() + 1));
         random::push_hex(&mut text, self.0.as_slice());
         text.push('\n');
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|source| in_file(path, source))?;
-        let written = file
-            .write_all(text.as_bytes())
-            .and_then(|()| file.sync_all())
-            .and_then(|()| sync_folder_of(path));
-        written.map_err(|source| {
-            // A partial key would stop the next start.
-            let _ = std::fs::remove_file(path);
-            in_file(path, source)
-        })
+        Ok(write_new_file(path, text.as_bytes())?)
     }
 }
 
@@ -140,12 +130,6 @@ impl From<NotOwn> for MasterKeyError {
 
 fn in_file(path: &Path, source: std::io::Error) -> MasterKeyError {
     MasterKeyError::File { path: path.display().to_string(), source }
-}
-
-/// For a new file to survive a power loss.
-fn sync_folder_of(path: &Path) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
 }
 
 impl fmt::Debug for MasterKey {
@@ -185,6 +169,8 @@ mod tests {
         assert_eq!(MasterKey::read(&path).expect("read").0, key.0);
         assert!(matches!(MasterKey::generate().write_new(&path), Err(MasterKeyError::File { .. })));
         assert_eq!(MasterKey::read(&path).expect("read").0, key.0, "the first is still there");
+        let names: Vec<_> = std::fs::read_dir(folder.path()).expect("a folder").flatten().collect();
+        assert_eq!(names.len(), 1, "{names:?}");
     }
 
     #[test]
