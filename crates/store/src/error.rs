@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-use crate::NotOwn;
+use crate::{MasterKeyId, NotOwn, Timestamp};
 
 /// An error of the store.
 #[derive(Debug, Error)]
@@ -18,6 +18,24 @@ pub enum StoreError {
     /// Another master key than the store's.
     #[error("the master key is not the one that this store was made with")]
     WrongMasterKey,
+    /// A master key that a rekey has replaced.
+    #[error("the master key {held} was replaced by {wanted} on {} (certward rekey)", .at.to_time().date())]
+    MasterKeyReplaced {
+        /// The given one.
+        held: MasterKeyId,
+        /// The store's.
+        wanted: MasterKeyId,
+        /// When it was replaced.
+        at: Timestamp,
+    },
+    /// A rekey is under way, and the key before is missing.
+    #[error(
+        "a rekey is under way, and records of the store are still sealed under the master key before, {0}"
+    )]
+    RekeyNeedsKey(MasterKeyId),
+    /// A copy would hold records of two master keys.
+    #[error("a rekey is under way: the store has records of two master keys")]
+    RekeyUnderWay,
     /// `init` has not been run.
     #[error("the store is not initialised")]
     NotInitialised,

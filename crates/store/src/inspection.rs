@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sqlx::{AnyConnection, AnyPool, Connection, Row};
 
 use crate::{
-    Address, MasterKey, Reader, StoreError, Timestamp,
+    Address, MasterKeyRing, Reader, StoreError, Timestamp,
     engine::{
         data_folder::{DataFolder, database_url, look_at_side_files},
         durability,
@@ -17,7 +17,7 @@ use crate::{
         row, schema,
     },
     postgres::primary::PrimaryTracker,
-    sealed::{sealing::Sealer, secret},
+    sealed::secret,
 };
 
 /// See the module. Drop it after [`StoreInspection::close`].
@@ -148,18 +148,17 @@ impl StoreInspection {
         .await
     }
 
-    /// Whether the store was made with this master key.
+    /// Whether the store is that of these master keys.
     ///
     /// # Errors
     /// [`StoreError::WrongMasterKey`].
-    pub async fn verify(&self, master_key: &MasterKey) -> Result<(), StoreError> {
-        let sealer = Sealer::new(master_key);
-        self.ask(async |conn| secret::api_secrets_key(conn, &sealer).await.map(|_| ())).await
+    pub async fn verify(&self, keys: &MasterKeyRing) -> Result<(), StoreError> {
+        self.ask(async |conn| secret::api_secrets_key(conn, keys).await.map(|_| ())).await
     }
 
-    /// All reads of a store. Without the right master key, those of sealed records fail.
-    pub fn read(&self, master_key: &MasterKey) -> Reader {
-        Reader::of_replica(Some(self.pool.clone()), &Arc::new(Sealer::new(master_key)))
+    /// All reads of a store. Without the right master keys, those of sealed records fail.
+    pub fn read(&self, keys: &MasterKeyRing) -> Reader {
+        Reader::of_replica(Some(self.pool.clone()), keys)
     }
 
     /// Waits for reads in progress.

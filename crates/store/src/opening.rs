@@ -3,7 +3,7 @@ use std::sync::{Arc, OnceLock};
 use aws_lc_rs::hmac;
 
 use crate::{
-    Address, Clock, MasterKey, Project, Store, StoreError,
+    Address, Clock, MasterKeyRing, Project, Store, StoreError,
     engine::{
         durability,
         pool::{Engine, step},
@@ -11,7 +11,7 @@ use crate::{
     },
     postgres::listen::ChangeListener,
     repo::project,
-    sealed::{sealing::Sealer, secret},
+    sealed::secret::{self, StoreKey},
     shared::{Opened, StoreInner},
     topic::Topic,
 };
@@ -20,33 +20,30 @@ impl Store {
     /// Opens and migrates a store made by [`Store::init`].
     ///
     /// # Errors
-    /// [`StoreError::NotInitialised`], [`StoreError::WrongMasterKey`], [`StoreError::InUse`],
+    /// [`StoreError::NotInitialised`], [`StoreError::WrongMasterKey`],
+    /// [`StoreError::MasterKeyReplaced`], [`StoreError::RekeyNeedsKey`], [`StoreError::InUse`],
     /// [`StoreError::TooNew`].
     pub async fn open(
         address: &Address,
-        master_key: &MasterKey,
+        keys: impl Into<MasterKeyRing>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
-        Self::open_on(Engine::open(address, false).await?, master_key, clock).await
+        Self::open_on(Engine::open(address, false).await?, keys.into(), clock).await
     }
 
     /// As [`Store::open`], except [`StoreError::InUse`], while another process holds the folder;
     /// see [`Store::adopt_folder`]. SQLite allows both.
     pub async fn open_beside(
         address: &Address,
-        master_key: &MasterKey,
+        keys: impl Into<MasterKeyRing>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
-        Self::open_on(Engine::open_beside(address).await?, master_key, clock).await
+        Self::open_on(Engine::open_beside(address).await?, keys.into(), clock).await
     }
 
-    async fn open_on(
-        engine: Engine,
-        master_key: &MasterKey,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, StoreError> {
+    async fn open_on(engine: Engine, keys: MasterKeyRing, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         bring_up_to_date(&engine).await?;
-        Self::with(engine, Sealer::new(master_key), clock).await
+        Self::with(engine, keys, clock).await
     }
 
     /// As [`Store::open`], tried once, of a store that is [`Store::away`]; once reached, it
@@ -67,26 +64,26 @@ impl Store {
     /// As [`Store::open`], but an empty store first gets schema, `default` project and check value.
     pub async fn init(
         address: &Address,
-        master_key: &MasterKey,
+        keys: impl Into<MasterKeyRing>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let engine = Engine::open(address, true).await?;
         engine.migrate_requests().await?;
-        let sealer = Sealer::new(master_key);
+        let keys = keys.into();
         // Concurrent nodes initialise once.
         let mut tx = engine.begin().await?;
         schema::STORE.migrate(&mut tx).await?;
         if !secret::is_initialised(&mut tx).await? {
             let now = engine.now(&mut tx, clock.as_ref()).await?;
-            secret::init(&mut tx, &sealer, now).await?;
+            secret::init(&mut tx, &keys.configured(), now).await?;
             project::insert(&mut tx, &Project::default_at(now)).await?;
         }
         tx.commit().await?;
-        Self::with(engine, sealer, clock).await
+        Self::with(engine, keys, clock).await
     }
 
-    async fn with(engine: Engine, sealer: Sealer, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let inner = StoreInner::new(None, sealer, clock);
+    async fn with(engine: Engine, keys: MasterKeyRing, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let inner = StoreInner::new(None, keys, clock);
         let opened = Opened::with(engine, &inner).await?;
         let inner = StoreInner { opened: OnceLock::from(opened), ..inner };
         Ok(Self { inner: Arc::new(inner) })
@@ -117,7 +114,8 @@ impl Store {
 impl Opened {
     pub(crate) async fn with(engine: Engine, inner: &StoreInner) -> Result<Self, StoreError> {
         let mut conn = engine.read().await?;
-        let key = step(secret::api_secrets_key(&mut conn, &inner.sealer)).await?;
+        let key = step(secret::api_secrets_key(&mut conn, &inner.keys)).await?;
+        inner.keys.set_settled(step(StoreKey::read(&mut conn)).await?.settled());
         for risk in step(durability::risks(&mut conn)).await? {
             tracing::warn!("{risk}");
         }

@@ -10,9 +10,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{
-    StoreError, engine::pool::step, metrics::StoreWork, sealed::sealing::Sealer, shared::StoreInner,
-};
+use crate::{MasterKeyRing, StoreError, engine::pool::step, metrics::StoreWork, shared::StoreInner};
 
 /// Reads of the store, of one snapshot of it, or of a replica; they are beside their tables, in
 /// `repo`.
@@ -21,7 +19,7 @@ use crate::{
 /// Every read: [`StoreError::Unavailable`], [`StoreError::Corrupt`].
 pub struct Reader {
     source: Source,
-    pub(crate) sealer: Arc<Sealer>,
+    pub(crate) keys: MasterKeyRing,
 }
 
 /// All but a snapshot take a connection for each read.
@@ -36,19 +34,19 @@ enum Source {
 
 impl Reader {
     pub(crate) fn of_store(store: &Arc<StoreInner>) -> Self {
-        Self { source: Source::Store(Arc::clone(store)), sealer: Arc::clone(&store.sealer) }
+        Self { source: Source::Store(Arc::clone(store)), keys: store.keys.clone() }
     }
 
     pub(crate) fn of_membership(store: &Arc<StoreInner>) -> Self {
-        Self { source: Source::Membership(Arc::clone(store)), sealer: Arc::clone(&store.sealer) }
+        Self { source: Source::Membership(Arc::clone(store)), keys: store.keys.clone() }
     }
 
-    pub(crate) fn of_replica(pool: Option<AnyPool>, sealer: &Arc<Sealer>) -> Self {
-        Self { source: Source::Replica(pool), sealer: Arc::clone(sealer) }
+    pub(crate) fn of_replica(pool: Option<AnyPool>, keys: &MasterKeyRing) -> Self {
+        Self { source: Source::Replica(pool), keys: keys.clone() }
     }
 
-    pub(crate) fn of_snapshot(transaction: Transaction<'static, Any>, sealer: &Arc<Sealer>) -> Self {
-        Self { source: Source::Snapshot(Mutex::new(transaction)), sealer: Arc::clone(sealer) }
+    pub(crate) fn of_snapshot(transaction: Transaction<'static, Any>, keys: &MasterKeyRing) -> Self {
+        Self { source: Source::Snapshot(Mutex::new(transaction)), keys: keys.clone() }
     }
 
     pub(crate) async fn run<T>(

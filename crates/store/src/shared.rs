@@ -4,11 +4,10 @@ use aws_lc_rs::hmac;
 use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
-    Address, Clock, StoreError,
+    Address, Clock, MasterKeyRing, StoreError,
     engine::pool::Engine,
     metrics::StoreMetrics,
     postgres::listen::{ChangeListener, NotifySource},
-    sealed::sealing::Sealer,
     topic::WakeUps,
 };
 
@@ -19,7 +18,7 @@ pub(crate) struct StoreInner {
     /// Serialises attempts to reach it.
     pub(crate) reaching: Mutex<()>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) sealer: Arc<Sealer>,
+    pub(crate) keys: MasterKeyRing,
     pub(crate) wake_ups: WakeUps,
     pub(crate) notify_source: NotifySource,
     pub(crate) pinged: Mutex<Option<Instant>>,
@@ -36,13 +35,13 @@ pub(crate) struct Opened {
 }
 
 impl StoreInner {
-    pub(crate) fn new(address: Option<Address>, sealer: Sealer, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(address: Option<Address>, keys: MasterKeyRing, clock: Arc<dyn Clock>) -> Self {
         Self {
             opened: OnceLock::new(),
             address,
             reaching: Mutex::default(),
             clock,
-            sealer: Arc::new(sealer),
+            keys,
             wake_ups: WakeUps::new(),
             notify_source: NotifySource::draw(),
             pinged: Mutex::default(),

@@ -5,14 +5,13 @@ use sqlx::{Any, AnyConnection, Transaction};
 use tokio::time::Instant;
 
 use crate::{
-    Address, Clock, MasterKey, Reader, StoreError, Timestamp, Tx,
+    Address, Clock, MasterKeyRing, Reader, StoreError, Timestamp, Tx,
     engine::{
         data_folder::DataFolder,
         pool::{Engine, step, transact},
     },
     metrics::StoreWork,
     postgres::listen::ChangeListener,
-    sealed::sealing::Sealer,
     shared::StoreInner,
     topic::{Topic, WakeUp},
 };
@@ -39,8 +38,8 @@ impl fmt::Debug for Store {
 impl Store {
     /// An unreachable store: every call is [`StoreError::Unavailable`] until [`Store::reach`]
     /// succeeds.
-    pub fn away(address: Address, master_key: &MasterKey, clock: Arc<dyn Clock>) -> Self {
-        Self { inner: Arc::new(StoreInner::new(Some(address), Sealer::new(master_key), clock)) }
+    pub fn away(address: Address, keys: impl Into<MasterKeyRing>, clock: Arc<dyn Clock>) -> Self {
+        Self { inner: Arc::new(StoreInner::new(Some(address), keys.into(), clock)) }
     }
 
     /// Whether it has not been reached yet.
@@ -71,12 +70,12 @@ impl Store {
 
     pub(crate) async fn snapshot(&self) -> Result<Reader, StoreError> {
         let transaction = self.inner.engine()?.begin_reading().await?;
-        Ok(Reader::of_snapshot(transaction, &self.inner.sealer))
+        Ok(Reader::of_snapshot(transaction, &self.inner.keys))
     }
 
     pub(crate) async fn snapshot_as_member(&self) -> Result<Reader, StoreError> {
         let transaction = self.inner.engine()?.begin_reading_as_member().await?;
-        Ok(Reader::of_snapshot(transaction, &self.inner.sealer))
+        Ok(Reader::of_snapshot(transaction, &self.inner.keys))
     }
 
     /// Begins a write transaction. Waits up to 5 s for SQLite's writer.
@@ -215,7 +214,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AuditEntry, DeploymentId, Generation, SystemClock};
+    use crate::{AuditEntry, DeploymentId, Generation, MasterKey, SystemClock};
 
     fn filler() -> AuditEntry {
         AuditEntry { actor: "a".into(), action: "fill", subject: "s".into(), detail: "x".repeat(10_000) }

@@ -10,7 +10,7 @@ use sqlx::{Any, AnyConnection, AssertSqlSafe, Row, any::AnyRow, query::Query};
 use thiserror::Error;
 
 use crate::{
-    Address, MasterKey, StoreError,
+    Address, MasterKeyRing, StoreError,
     engine::{
         lock,
         pool::{Engine, step},
@@ -19,7 +19,7 @@ use crate::{
     },
     postgres::servers::Servers,
     repo::version,
-    sealed::{sealing::Sealer, secret},
+    sealed::secret::{self, StoreKey},
 };
 
 /// Live nodes join the target and are then counted for everything unsettled.
@@ -64,17 +64,17 @@ pub enum TransferError {
 pub async fn transfer(
     folder: &Path,
     target: &Servers,
-    master_key: &MasterKey,
+    keys: impl Into<MasterKeyRing>,
     mut told: impl FnMut(&CopiedTable),
 ) -> Result<Vec<CopiedTable>, TransferError> {
-    let sealer = Sealer::new(master_key);
+    let keys = keys.into();
     let source =
         Engine::open(&Address::Embedded(folder.to_owned()), false).await.map_err(TransferError::Source)?;
     let copied = async {
-        check_master_key(&source, &sealer).await.map_err(TransferError::Source)?;
+        check_master_key(&source, &keys).await.map_err(TransferError::Source)?;
         let target =
             Engine::open(&Address::Postgres(target.clone()), false).await.map_err(TransferError::Target)?;
-        let copied = copy(&source, &target, &sealer, &mut told).await;
+        let copied = copy(&source, &target, &keys, &mut told).await;
         target.close().await;
         copied
     };
@@ -83,19 +83,23 @@ pub async fn transfer(
     copied
 }
 
-async fn check_master_key(source: &Engine, sealer: &Sealer) -> Result<(), StoreError> {
+async fn check_master_key(source: &Engine, keys: &MasterKeyRing) -> Result<(), StoreError> {
     if source.version().await? == 0 {
         return Err(StoreError::NotInitialised);
     }
     let mut conn = source.read().await?;
     let check = step(secret::sealed_check(&mut conn)).await?.ok_or(StoreError::NotInitialised)?;
-    secret::verify_check(sealer, &check)
+    secret::verify_check(keys, &check)?;
+    match step(StoreKey::read(&mut conn)).await?.former {
+        Some(_) => Err(StoreError::RekeyUnderWay),
+        None => Ok(()),
+    }
 }
 
 async fn copy(
     source: &Engine,
     target: &Engine,
-    sealer: &Sealer,
+    keys: &MasterKeyRing,
     told: &mut impl FnMut(&CopiedTable),
 ) -> Result<Vec<CopiedTable>, TransferError> {
     let mut to = target.begin().await.map_err(TransferError::Target)?;
@@ -114,7 +118,7 @@ async fn copy(
     }
     copied.extend(copy_part(&mut store, &mut to, schema::STORE, &store_tables, told).await?);
     copied.extend(copy_part(&mut requests, &mut to, schema::REQUESTS, &requests_tables, told).await?);
-    open_some(&mut to, sealer).await.map_err(TransferError::Target)?;
+    open_some(&mut to, keys).await.map_err(TransferError::Target)?;
     step(async { Ok(to.commit().await?) }).await.map_err(TransferError::Target)?;
     Ok(copied)
 }
@@ -154,10 +158,10 @@ async fn copy_part(
 }
 
 /// Checks that the copied secrets open.
-async fn open_some(to: &mut AnyConnection, sealer: &Sealer) -> Result<(), StoreError> {
+async fn open_some(to: &mut AnyConnection, keys: &MasterKeyRing) -> Result<(), StoreError> {
     step(async {
-        secret::api_secrets_key(to, sealer).await?;
-        version::open_some_key(to, sealer).await
+        secret::api_secrets_key(to, keys).await?;
+        version::open_some_key(to, keys).await
     })
     .await
 }

@@ -7,7 +7,7 @@ use time::{format_description::BorrowedFormatItem, macros::format_description};
 use crate::{
     NodeId, StoreError, Timestamp,
     engine::{pool::step, row, schema},
-    sealed::{random, sealing, secret},
+    sealed::{random, secret::StoreKey},
 };
 
 const FORMAT: u64 = 1;
@@ -56,16 +56,17 @@ impl BackupManifest {
         database_bytes: u64,
     ) -> Result<Self, StoreError> {
         let schema = step(schema::STORE.version(conn)).await?;
-        let check = step(secret::sealed_check(conn)).await?.ok_or(StoreError::NotInitialised)?;
-        let master_key = sealing::master_key_id(&check)
-            .ok_or_else(|| StoreError::corrupt("the check value of the master key"))?;
+        let key = step(StoreKey::read(conn)).await?;
+        if key.former.is_some() {
+            return Err(StoreError::RekeyUnderWay);
+        }
         Ok(Self {
             format: FORMAT,
             created_at: now.to_time().format(TO_THE_SECOND).unwrap_or_default(),
             program: env!("CARGO_PKG_VERSION").to_owned(),
             schema,
             node: node.map(ToString::to_string),
-            master_key: hex(master_key),
+            master_key: key.id.to_string(),
             rows: rows(conn).await?,
             database_bytes,
         })

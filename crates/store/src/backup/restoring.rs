@@ -7,22 +7,21 @@ use std::{
 use sqlx::{AnyConnection, Connection};
 
 use crate::{
-    BackupError, BackupFile, MasterKey, StoreError,
-    backup::manifest::hex,
+    BackupError, BackupFile, MasterKey, MasterKeyId, StoreError,
     engine::{
         data_folder::{DataFolder, private_file},
         pool::step,
         schema,
     },
     repo::version,
-    sealed::{sealing::Sealer, secret},
+    sealed::secret,
 };
 
 const PARTIAL: &str = "restore.partial";
 const MASTER_KEY: &str = "master.key";
-const PARTIAL_KEY: &str = "master.key.partial";
-/// A killed restore leaves the first three. The last is the master key's place.
-const ACCEPTED: [&str; 4] = [DataFolder::LOCK, PARTIAL, PARTIAL_KEY, MASTER_KEY];
+/// A killed restore leaves the first two. `master.key…`: the master key's place, its unfinished
+/// file, and the keys of before and after a rekey.
+const ACCEPTED: [&str; 2] = [DataFolder::LOCK, PARTIAL];
 /// Bounds an error's length.
 const NAMED: usize = 5;
 
@@ -64,11 +63,10 @@ async fn check(
     step(schema::STORE.refuse_newer(conn)).await?;
     let check = step(secret::sealed_check(conn)).await?.ok_or(StoreError::NotInitialised)?;
     let fits = |master_key: &MasterKey| {
-        let sealer = Sealer::new(master_key);
-        secret::verify_check(&sealer, &check).map_err(|error| match error {
+        secret::verify_check(&master_key.into(), &check).map_err(|error| match error {
             StoreError::WrongMasterKey => BackupError::OtherMasterKey {
                 wanted: backup.manifest().master_key.clone(),
-                given: hex(sealer.id()),
+                given: MasterKeyId::of(master_key).to_string(),
             },
             error => error.into(),
         })
@@ -77,9 +75,9 @@ async fn check(
     if fs::symlink_metadata(key_file).is_ok() {
         fits(&MasterKey::read_own(key_file)?)?;
     }
-    let sealer = Sealer::new(master_key);
-    step(secret::api_secrets_key(conn, &sealer)).await?;
-    Ok(step(version::open_some_key(conn, &sealer)).await?)
+    let keys = master_key.into();
+    step(secret::api_secrets_key(conn, &keys)).await?;
+    Ok(step(version::open_some_key(conn, &keys)).await?)
 }
 
 fn refuse_filled(folder: &Path) -> Result<(), BackupError> {
@@ -91,7 +89,7 @@ fn refuse_filled(folder: &Path) -> Result<(), BackupError> {
     };
     let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
     let mut names = names.collect::<io::Result<Vec<String>>>().map_err(in_folder)?;
-    names.retain(|name| !ACCEPTED.contains(&name.as_str()));
+    names.retain(|name| !ACCEPTED.contains(&name.as_str()) && !name.starts_with(MASTER_KEY));
     if names.is_empty() {
         return Ok(());
     }

@@ -226,13 +226,18 @@ impl Engine {
             return Ok(());
         }
         for pool in [&self.writer, &self.requests] {
-            let mut conn = pool.acquire().await?;
-            let truncate = "PRAGMA busy_timeout = 100; PRAGMA wal_checkpoint(TRUNCATE)";
-            let truncated = step(async { Ok(sqlx::raw_sql(truncate).execute(&mut *conn).await?) }).await;
-            sqlx::raw_sql(SQLITE_BUSY_TIMEOUT).execute(&mut *conn).await?;
-            truncated?;
+            truncate_log(pool).await?;
         }
         Ok(())
+    }
+
+    /// As [`Engine::checkpoint`], of the store alone. Whether no reader limited it; `true` on
+    /// PostgreSQL, which has no such file here.
+    pub(crate) async fn checkpoint_all(&self) -> Result<bool, StoreError> {
+        if self.folder.is_none() {
+            return Ok(true);
+        }
+        truncate_log(&self.writer).await
     }
 
     /// Simulates a full disk.
@@ -258,6 +263,16 @@ impl Engine {
             folder.release();
         }
     }
+}
+
+/// Whether no reader limited it.
+async fn truncate_log(pool: &AnyPool) -> Result<bool, StoreError> {
+    let mut conn = pool.acquire().await?;
+    sqlx::raw_sql("PRAGMA busy_timeout = 100").execute(&mut *conn).await?;
+    let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let truncated = step(async { Ok(sqlx::raw_sql(truncate).fetch_one(&mut *conn).await?) }).await;
+    sqlx::raw_sql(SQLITE_BUSY_TIMEOUT).execute(&mut *conn).await?;
+    Ok(row::integer(&truncated?, "busy")? == 0)
 }
 
 /// Connections to the primary, checked on connect, acquire and release.

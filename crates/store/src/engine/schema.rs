@@ -48,6 +48,7 @@ pub(crate) const STORE: SchemaPart = SchemaPart {
         migration(include_str!("../../migrations/0010_expiry.sql"), 4),
         migration(include_str!("../../migrations/0011_broker_trouble.sql"), 4),
         migration(include_str!("../../migrations/0012_node_question.sql"), 4),
+        migration(include_str!("../../migrations/0013_rekey.sql"), 4),
     ],
 };
 

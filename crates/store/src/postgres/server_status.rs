@@ -11,8 +11,8 @@ pub(crate) struct ServerStatus {
     /// Grows with each promotion: the lower of two writable servers was replaced. 0 if the role may
     /// not read it.
     pub(crate) timeline: i64,
-    /// Shared by a primary and its standbys, not by restored dumps. Without permission: the sealed
-    /// check value, which dumps share, or `None` before `init`.
+    /// Shared by a primary and its standbys, not by restored dumps. Without permission: that of the
+    /// store, which dumps share, or `None` before `init`.
     pub(crate) identity: Option<String>,
 }
 
@@ -56,7 +56,7 @@ impl ServerStatus {
             None
         };
         let identity = match limited {
-            true => secret::check_if_there(conn).await?,
+            true => secret::identity(conn).await?,
             false => row::text_or_null(&row, "identity")?,
         };
         Ok(Self { refusal, timeline: row::integer(&row, "timeline")?, identity })

@@ -9,6 +9,7 @@ use crate::{
     Boundaries, DeploymentId, FeedPosition, Generation, Replica, Store, StoreError,
     replica::{
         db::{mark, set_mark},
+        origin::StoreOrigin,
         rows::{self, CopiedDeployment},
     },
     repo::{
@@ -41,24 +42,23 @@ struct SourceState {
 impl Replica {
     /// Makes an empty replica of this store, replacing any other.
     pub async fn make(&self, store: &Store) -> Result<(), CopyError> {
-        let check = store.read().run(async |conn| secret::sealed_check(conn).await).await;
-        let check = check.map_err(CopyError::Store)?.ok_or(CopyError::Store(StoreError::NotInitialised))?;
-        self.make_with(&check).await.map_err(CopyError::Replica)
+        let origin = store.read().run(async |conn| StoreOrigin::read(conn).await).await;
+        self.make_with(&origin.map_err(CopyError::Store)?).await.map_err(CopyError::Replica)
     }
 
     /// Whether it copies this store's history, not one replaced by a backup.
     pub async fn is_of(&self, store: &Store) -> Result<bool, CopyError> {
         let here = async |conn: &mut AnyConnection| {
-            let (check, mark) = (secret::sealed_check(conn).await?, mark(conn).await?);
+            let (identity, mark) = (secret::identity(conn).await?, mark(conn).await?);
             let landmark = match mark {
                 Some(mark) => feed::landmark(conn, mark).await?,
                 None => None,
             };
-            Ok((check, mark, landmark))
+            Ok((identity, mark, landmark))
         };
-        let (check, mark, landmark) = self.read().run(here).await.map_err(CopyError::Replica)?;
+        let (identity, mark, landmark) = self.read().run(here).await.map_err(CopyError::Replica)?;
         let there = async |conn: &mut AnyConnection| {
-            if secret::sealed_check(conn).await? != check {
+            if secret::identity(conn).await? != identity {
                 return Ok(false);
             }
             let Some(mark) = mark else { return Ok(true) };

@@ -10,23 +10,22 @@ use std::{
     fmt, fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use parking_lot::RwLock;
 use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions, Connection, Transaction, any::AnyConnectOptions};
 
 use crate::{
-    DeploymentId, FeedPosition, Generation, MasterKey, Reader, StoreError,
+    DeploymentId, FeedPosition, Generation, MasterKeyRing, Reader, StoreError,
     engine::{
         data_folder::{database_url, look_at_side_files, private_file},
         own_file::look_at_own_file,
         pool::{sqlite_pool, step, transact},
         row, schema,
     },
-    replica::rows,
+    replica::{origin::StoreOrigin, rows},
     repo::{feed, secret::of_the_program},
-    sealed::{sealing::Sealer, secret},
+    sealed::secret,
 };
 
 /// Names not in memory while the store is down.
@@ -40,7 +39,7 @@ const MARK: &str = "copied";
 /// Every call: [`StoreError::Unavailable`], [`StoreError::Corrupt`].
 pub struct Replica {
     path: PathBuf,
-    sealer: Arc<Sealer>,
+    keys: MasterKeyRing,
     pools: RwLock<Option<Pools>>,
 }
 
@@ -63,12 +62,8 @@ impl Replica {
     }
 
     /// The replica of this data folder. Does no I/O.
-    pub fn at(folder: &Path, master_key: &MasterKey) -> Self {
-        Self {
-            path: Self::file_in(folder),
-            sealer: Arc::new(Sealer::new(master_key)),
-            pools: RwLock::default(),
-        }
+    pub fn at(folder: &Path, keys: impl Into<MasterKeyRing>) -> Self {
+        Self { path: Self::file_in(folder), keys: keys.into(), pools: RwLock::default() }
     }
 
     /// Its path.
@@ -79,7 +74,8 @@ impl Replica {
     /// Opens an existing replica; `false` if there is none.
     ///
     /// # Errors
-    /// [`StoreError::WrongMasterKey`]; [`StoreError::Corrupt`] if it is no replica, or was
+    /// [`StoreError::WrongMasterKey`], [`StoreError::MasterKeyReplaced`],
+    /// [`StoreError::RekeyNeedsKey`]; [`StoreError::Corrupt`] if it is no replica, or was
     /// accessible to others; [`StoreError::TooNew`].
     pub async fn open(&self) -> Result<bool, StoreError> {
         sqlx::any::install_default_drivers();
@@ -127,15 +123,18 @@ impl Replica {
                 return Ok(false);
             }
             schema::STORE.migrate(&mut tx).await?;
-            let Some(check) = secret::sealed_check(&mut tx).await? else { return Ok(false) };
-            secret::verify_check(&self.sealer, &check)?;
+            if !secret::is_initialised(&mut tx).await? {
+                return Ok(false);
+            }
+            let key = secret::verify(&mut tx, &self.keys).await?;
             tx.commit().await?;
+            self.keys.set_replica(Some(key.oldest()));
             Ok(true)
         })
         .await
     }
 
-    pub(crate) async fn make_with(&self, check: &[u8]) -> Result<(), StoreError> {
+    pub(crate) async fn make_with(&self, origin: &StoreOrigin) -> Result<(), StoreError> {
         sqlx::any::install_default_drivers();
         self.discard().await?;
         private_file(&self.path)?;
@@ -143,12 +142,13 @@ impl Replica {
         let made = async {
             let make = async |conn: &mut AnyConnection| {
                 schema::STORE.migrate(conn).await?;
-                secret::write_check(conn, check).await
+                origin.write(conn).await
             };
             transact(begin(&pools).await?, make).await
         };
         match made.await {
             Ok(()) => {
+                self.keys.set_replica(Some(origin.key.oldest()));
                 self.hold(Some(pools));
                 Ok(())
             }
@@ -157,6 +157,10 @@ impl Replica {
                 Err(error)
             }
         }
+    }
+
+    pub(crate) fn keys(&self) -> &MasterKeyRing {
+        &self.keys
     }
 
     /// Removes it durably.
@@ -171,6 +175,7 @@ impl Replica {
                 Err(error) => return Err(self.unavailable(&error)),
             }
         }
+        self.keys.set_replica(None);
         // Otherwise a power loss could restore it.
         let folder = self.path.parent().unwrap_or(Path::new("."));
         let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
@@ -193,14 +198,14 @@ impl Replica {
     /// Reads, each with a connection of its own.
     pub fn read(&self) -> Reader {
         let pools = self.pools.read();
-        Reader::of_replica(pools.as_ref().map(|pools| pools.reader.clone()), &self.sealer)
+        Reader::of_replica(pools.as_ref().map(|pools| pools.reader.clone()), &self.keys)
     }
 
     /// Reads of one snapshot.
     pub async fn snapshot(&self) -> Result<Reader, StoreError> {
         let reader = self.pools()?.reader;
         let tx = step(async { Ok(reader.begin_with("BEGIN").await?) }).await?;
-        Ok(Reader::of_snapshot(tx, &self.sealer))
+        Ok(Reader::of_snapshot(tx, &self.keys))
     }
 
     /// The mark. `None`: never complete, any deployment may be missing.

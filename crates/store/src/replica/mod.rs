@@ -2,4 +2,6 @@
 
 pub(crate) mod copying;
 pub(crate) mod db;
+pub(crate) mod origin;
+pub(crate) mod resealing;
 pub(crate) mod rows;

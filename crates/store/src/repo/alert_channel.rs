@@ -5,10 +5,10 @@ use std::sync::Arc;
 use sqlx::{AnyConnection, any::AnyRow};
 
 use crate::{
-    AlertReceiver, ChannelId, ProjectId, Reader, StoreError, Timestamp, Tx,
+    AlertReceiver, ChannelId, MasterKeyRing, ProjectId, Reader, StoreError, Timestamp, Tx,
     engine::{lock, row},
     repo::alert_delivery,
-    sealed::sealing::{RecordPlace, Sealer},
+    sealed::{sealing::RecordPlace, secret},
 };
 
 /// An alert channel.
@@ -37,9 +37,9 @@ fn place(id: &ChannelId) -> RecordPlace<'_> {
 }
 
 impl AlertChannel {
-    fn read(row: &AnyRow, sealer: &Sealer) -> Result<Self, StoreError> {
+    fn read(row: &AnyRow, keys: &MasterKeyRing) -> Result<Self, StoreError> {
         let id = ChannelId::parse(&row::text(row, "id")?).map_err(|_| row::unreadable("id"))?;
-        let opened = sealer.open(place(&id), &row::bytes(row, "sealed")?)?;
+        let opened = keys.open(place(&id), &row::bytes(row, "sealed")?)?;
         let project = row::text_or_null(row, "project")?;
         let project = project.map(|project| ProjectId::parse(&project)).transpose();
         Ok(Self {
@@ -55,12 +55,12 @@ impl AlertChannel {
 impl Reader {
     /// All channels, oldest first; one that does not open is logged and left out.
     pub async fn alert_channels(&self) -> Result<Vec<AlertChannel>, StoreError> {
-        let sealer = &self.sealer;
+        let keys = &self.keys;
         self.run(async |conn| {
             let rows = sqlx::query(select!("ORDER BY created_at, id")).fetch_all(conn).await?;
             let mut channels = Vec::with_capacity(rows.len());
             for row in &rows {
-                match AlertChannel::read(row, sealer) {
+                match AlertChannel::read(row, keys) {
                     Ok(channel) => channels.push(channel),
                     Err(error) => tracing::error!("an alert channel is left out: {error}"),
                 }
@@ -75,8 +75,8 @@ impl Reader {
     /// # Errors
     /// Also [`StoreError::Sealed`].
     pub async fn alert_channel(&self, id: &ChannelId) -> Result<Option<AlertChannel>, StoreError> {
-        let sealer = &self.sealer;
-        self.run(async |conn| find(conn, sealer, id).await).await
+        let keys = &self.keys;
+        self.run(async |conn| find(conn, keys, id).await).await
     }
 }
 
@@ -84,7 +84,7 @@ impl Tx {
     /// A channel.
     pub async fn alert_channel(&mut self, id: &ChannelId) -> Result<Option<AlertChannel>, StoreError> {
         let store = Arc::clone(&self.store);
-        self.step(async |conn| find(conn, &store.sealer, id).await).await
+        self.step(async |conn| find(conn, &store.keys, id).await).await
     }
 
     /// How many channels a project has; `None`: the operator.
@@ -105,7 +105,8 @@ impl Tx {
         let (store, now) = (Arc::clone(&self.store), self.now);
         self.step(async |conn| {
             lock::expiry(conn).await?;
-            let sealed = store.sealer.seal(place(&channel.id), &channel.receiver.to_bytes()?)?;
+            let sealer = secret::sealer(conn, &store.keys).await?;
+            let sealed = sealer.seal(place(&channel.id), &channel.receiver.to_bytes()?)?;
             sqlx::query(
                 "INSERT INTO alert_channel (id, project, name, sealed, created_at) VALUES ($1, $2, $3, $4, $5)",
             )
@@ -133,9 +134,9 @@ impl Tx {
 
 async fn find(
     conn: &mut AnyConnection,
-    sealer: &Sealer,
+    keys: &MasterKeyRing,
     id: &ChannelId,
 ) -> Result<Option<AlertChannel>, StoreError> {
     let row = sqlx::query(select!("WHERE id = $1")).bind(id.as_str()).fetch_optional(conn).await?;
-    row.map(|row| AlertChannel::read(&row, sealer)).transpose()
+    row.map(|row| AlertChannel::read(&row, keys)).transpose()
 }

@@ -20,6 +20,7 @@ pub(crate) mod node;
 pub(crate) mod node_process;
 pub(crate) mod node_question;
 pub(crate) mod project;
+pub(crate) mod rekey;
 pub(crate) mod request_log;
 pub(crate) mod secret;
 pub(crate) mod status_counts;

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use sqlx::AnyConnection;
 
-use crate::{NodeId, Store, StoreError, Timestamp, engine::row, repo::ending};
+use crate::{
+    MasterKeyId, MasterKeyRing, NodeId, Reader, Store, StoreError, Timestamp, engine::row, repo::ending,
+};
 
 /// After the last report.
 pub(crate) const LISTED_FOR: Duration = Duration::from_secs(60 * 60);
@@ -58,9 +60,41 @@ pub struct NodeProcess {
     pub version: &'static str,
 }
 
+/// The master keys of a listed node, as it reported them last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyHolder {
+    /// The node.
+    pub node: NodeId,
+    /// When it was heard.
+    pub heard_at: Timestamp,
+    /// The keys that its process holds; `None`: it is of a release that does not report them.
+    pub keys: Option<Vec<MasterKeyId>>,
+    /// The key of its replica; `None`: it has none.
+    pub replica: Option<MasterKeyId>,
+}
+
+impl KeyHolder {
+    /// Whether it can open what is sealed under `key`.
+    pub fn holds(&self, key: MasterKeyId) -> bool {
+        self.keys.as_ref().is_some_and(|keys| keys.contains(&key))
+    }
+
+    /// Whether no record of its replica is under another key than `key`.
+    pub fn needs_only(&self, key: MasterKeyId) -> bool {
+        self.holds(key) && self.replica.is_none_or(|replica| replica == key)
+    }
+}
+
+impl Reader {
+    /// The nodes heard within the last hour, by id, with the keys that they hold.
+    pub async fn key_holders(&self, now: Timestamp) -> Result<Vec<KeyHolder>, StoreError> {
+        self.run(async |conn| key_holders(conn, now).await).await
+    }
+}
+
 impl Store {
-    /// Records that a process runs; not a membership. `since`: `None` at first, then the value
-    /// returned.
+    /// Records that a process runs, and its master keys; not a membership. `since`: `None` at
+    /// first, then the value returned.
     pub async fn record_process(
         &self,
         node: &NodeId,
@@ -68,8 +102,8 @@ impl Store {
         since: Option<Timestamp>,
     ) -> Result<Timestamp, StoreError> {
         let mut tx = self.begin().await?;
-        let (since, now) = (since.unwrap_or(tx.now()), tx.now());
-        tx.step(async |conn| record(conn, node, process, since, now).await).await?;
+        let (since, now, keys) = (since.unwrap_or(tx.now()), tx.now(), self.inner.keys.clone());
+        tx.step(async |conn| record(conn, node, process, &keys, since, now).await).await?;
         tx.commit().await?;
         Ok(since)
     }
@@ -95,22 +129,56 @@ async fn record(
     conn: &mut AnyConnection,
     node: &NodeId,
     process: NodeProcess,
+    keys: &MasterKeyRing,
     started_at: Timestamp,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let held: Vec<String> = keys.ids().iter().map(ToString::to_string).collect();
     sqlx::query(
-        "INSERT INTO node_process (node, role, version, started_at, heard_at) VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO node_process (node, role, version, started_at, heard_at, master_keys, replica_key, keys_heard_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $5)
          ON CONFLICT (node) DO UPDATE SET role = excluded.role, version = excluded.version,
-             started_at = excluded.started_at, heard_at = excluded.heard_at",
+             started_at = excluded.started_at, heard_at = excluded.heard_at, master_keys = excluded.master_keys,
+             replica_key = excluded.replica_key, keys_heard_at = excluded.keys_heard_at",
     )
     .bind(node.as_str())
     .bind(process.role.as_str())
     .bind(process.version)
     .bind(started_at.0)
     .bind(now.0)
+    .bind(held.join(","))
+    .bind(keys.replica_key().map(|key| key.to_string()))
     .execute(conn)
     .await?;
     Ok(())
+}
+
+pub(crate) async fn key_holders(
+    conn: &mut AnyConnection,
+    now: Timestamp,
+) -> Result<Vec<KeyHolder>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT node, heard_at, replica_key,
+                CASE WHEN keys_heard_at = heard_at THEN master_keys ELSE NULL END AS held
+         FROM node_process WHERE heard_at > $1 ORDER BY node",
+    )
+    .bind(now.before(LISTED_FOR).0)
+    .fetch_all(conn)
+    .await?;
+    let id = |text: &str, column| MasterKeyId::parse(text).map_err(|_| row::unreadable(column));
+    rows.iter()
+        .map(|row| {
+            let held = row::text_or_null(row, "held")?;
+            let keys = held.map(|held| held.split(',').map(|text| id(text, "master_keys")).collect());
+            let replica = row::text_or_null(row, "replica_key")?;
+            Ok(KeyHolder {
+                node: row::node_id(row, "node")?,
+                heard_at: Timestamp(row::integer(row, "heard_at")?),
+                keys: keys.transpose()?,
+                replica: replica.map(|text| id(&text, "replica_key")).transpose()?,
+            })
+        })
+        .collect()
 }
 
 pub(crate) async fn prune(conn: &mut AnyConnection, now: Timestamp) -> Result<(), StoreError> {

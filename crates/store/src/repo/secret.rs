@@ -9,7 +9,7 @@ impl Reader {
     /// Also [`StoreError::Sealed`].
     pub async fn secret(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let name = of_the_program(name);
-        self.run(async |conn| secret::find(conn, &self.sealer, &name).await).await
+        self.run(async |conn| secret::find(conn, &self.keys, &name).await).await
     }
 }
 
@@ -24,12 +24,13 @@ impl Store {
         if let Some(found) = self.read().secret(name).await? {
             return Ok(found);
         }
-        let (name, sealer) = (of_the_program(name), &self.inner.sealer);
+        let (name, keys) = (of_the_program(name), &self.inner.keys);
         let mut tx = self.begin().await?;
         let now = tx.now();
         let inserted = tx.step(async |conn| {
-            secret::insert(conn, sealer, &name, &make, now).await?;
-            secret::find(conn, sealer, &name).await
+            let sealer = secret::sealer(conn, keys).await?;
+            secret::insert(conn, &sealer, &name, &make, now).await?;
+            secret::find(conn, keys, &name).await
         });
         let kept = inserted.await?;
         tx.commit().await?;

@@ -4,9 +4,9 @@ use certward_pki::{Finding, PrivateKey, TlsType};
 use sqlx::{AnyConnection, any::AnyRow};
 
 use crate::{
-    DeploymentId, ProjectId, Reader, StoreError, Timestamp, TrustScope, Tx, VersionId,
+    DeploymentId, MasterKeyRing, ProjectId, Reader, StoreError, Timestamp, TrustScope, Tx, VersionId,
     engine::row,
-    sealed::sealing::{RecordPlace, Sealer},
+    sealed::{sealing::RecordPlace, secret},
 };
 
 pub(crate) const KEPT: usize = 10;
@@ -167,8 +167,8 @@ impl Reader {
         deployment: &DeploymentId,
         version: VersionId,
     ) -> Result<Option<PrivateKey>, StoreError> {
-        let sealer = &self.sealer;
-        self.run(async |conn| private_key(conn, sealer, deployment, version).await).await
+        let keys = &self.keys;
+        self.run(async |conn| private_key(conn, keys, deployment, version).await).await
     }
 }
 
@@ -176,8 +176,8 @@ impl Tx {
     /// Stores an upload and its sealed key; keeps the newest 10 versions.
     pub async fn insert_version(&mut self, version: &Version, key: &PrivateKey) -> Result<(), StoreError> {
         let store = Arc::clone(&self.store);
-        let sealer = &store.sealer;
         self.change(async |conn| {
+            let sealer = secret::sealer(conn, &store.keys).await?;
             let sealed = sealer.seal(place(&version.deployment, version.version), key.expose_pkcs8_der())?;
             write(conn, version, Some(sealed)).await?;
             drop_surplus(conn, &version.deployment).await
@@ -240,7 +240,7 @@ pub(crate) async fn find(
 }
 
 /// A check that keys open.
-pub(crate) async fn open_some_key(conn: &mut AnyConnection, sealer: &Sealer) -> Result<(), StoreError> {
+pub(crate) async fn open_some_key(conn: &mut AnyConnection, keys: &MasterKeyRing) -> Result<(), StoreError> {
     let row = sqlx::query(
         "SELECT deployment, version FROM version WHERE sealed_key IS NOT NULL ORDER BY deployment, version LIMIT 1",
     )
@@ -248,12 +248,12 @@ pub(crate) async fn open_some_key(conn: &mut AnyConnection, sealer: &Sealer) -> 
     .await?;
     let Some(row) = row else { return Ok(()) };
     let deployment = row::deployment_id(&row, "deployment")?;
-    private_key(conn, sealer, &deployment, VersionId(row::integer(&row, "version")?)).await.map(|_| ())
+    private_key(conn, keys, &deployment, VersionId(row::integer(&row, "version")?)).await.map(|_| ())
 }
 
 async fn private_key(
     conn: &mut AnyConnection,
-    sealer: &Sealer,
+    keys: &MasterKeyRing,
     deployment: &DeploymentId,
     version: VersionId,
 ) -> Result<Option<PrivateKey>, StoreError> {
@@ -264,7 +264,7 @@ async fn private_key(
         .await?;
     let Some(row) = row else { return Ok(None) };
     let Some(sealed) = row::bytes_or_null(&row, "sealed_key")? else { return Ok(None) };
-    let opened = sealer.open(place(deployment, version), &sealed).map_err(|error| match error {
+    let opened = keys.open(place(deployment, version), &sealed).map_err(|error| match error {
         // The master key was checked: this record is damaged.
         StoreError::WrongMasterKey => StoreError::Sealed(place(deployment, version).to_string()),
         other => other,

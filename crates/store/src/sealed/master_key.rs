@@ -45,6 +45,9 @@ pub enum MasterKeyError {
     TooOpen(String),
 }
 
+/// The bits of a mode that others must not have.
+const OTHERS: u32 = 0o077;
+const OTHERS_OF_CREDENTIAL: u32 = 0o037;
 /// 64 digits and white space.
 const FILE_BYTES_MAX: u64 = 1024;
 
@@ -80,7 +83,16 @@ impl MasterKey {
         // Not the path, which could be replaced in between.
         let metadata = file.metadata().map_err(|source| in_file(path, source))?;
         root_or_user(path, &metadata)?;
-        Self::read_from(path, file, &metadata)
+        Self::read_from(path, file, &metadata, OTHERS)
+    }
+
+    /// As [`MasterKey::read`], for a credential of systemd, root's: its group may read it. For a
+    /// service with a user of its own it has an ACL, whose mask shows as the mode of the group.
+    pub fn read_credential(path: &Path) -> Result<Self, MasterKeyError> {
+        let file = File::open(path).map_err(|source| in_file(path, source))?;
+        let metadata = file.metadata().map_err(|source| in_file(path, source))?;
+        root_or_user(path, &metadata)?;
+        Self::read_from(path, file, &metadata, OTHERS_OF_CREDENTIAL)
     }
 
     /// As [`MasterKey::read`], for the data folder's file: not a link, and owned by the effective
@@ -88,11 +100,11 @@ impl MasterKey {
     pub fn read_own(path: &Path) -> Result<Self, MasterKeyError> {
         let file = open_own_file(path, OpenOptions::new().read(true))?;
         let metadata = file.metadata().map_err(|source| in_file(path, source))?;
-        Self::read_from(path, file, &metadata)
+        Self::read_from(path, file, &metadata, OTHERS)
     }
 
-    fn read_from(path: &Path, file: File, metadata: &Metadata) -> Result<Self, MasterKeyError> {
-        if metadata.permissions().mode() & 0o077 != 0 {
+    fn read_from(path: &Path, file: File, metadata: &Metadata, others: u32) -> Result<Self, MasterKeyError> {
+        if metadata.permissions().mode() & others != 0 {
             return Err(MasterKeyError::TooOpen(path.display().to_string()));
         }
         // Full capacity: a growing buffer leaves copies.
@@ -181,6 +193,8 @@ mod tests {
         for mode in [0o640, 0o604, 0o620, 0o601] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
             assert!(matches!(MasterKey::read(&path), Err(MasterKeyError::TooOpen(_))), "{mode:o}");
+            let credential = MasterKey::read_credential(&path);
+            assert_eq!(credential.is_ok(), mode == 0o640, "{mode:o}");
         }
         assert!(matches!(MasterKey::read(&folder.path().join("none")), Err(MasterKeyError::File { .. })));
     }

@@ -6,16 +6,15 @@
 
 use std::fmt;
 
-use aws_lc_rs::{
-    aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey},
-    hmac,
-};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use zeroize::Zeroizing;
 
-use crate::{MasterKey, StoreError, sealed::random};
+use crate::{
+    MasterKey, MasterKeyId, StoreError,
+    sealed::{master_key_id::KEY_ID, random},
+};
 
 const FORMAT: u8 = 1;
-const KEY_ID: usize = 8;
 const NONCE: usize = 12;
 const TAG: usize = 16;
 const DATA_KEY: usize = 32;
@@ -33,7 +32,7 @@ pub(crate) struct RecordPlace<'a> {
 ///
 /// ```text
 /// 1   format, 1
-/// 8   id of the master key, for a later change of it
+/// 8   id of the master key
 /// 12  nonce ┐ the record's own random data key,
 /// 48  key   ┘ sealed under the master key
 /// 12  nonce ┐ the record,
@@ -41,27 +40,23 @@ pub(crate) struct RecordPlace<'a> {
 /// ```
 pub(crate) struct Sealer {
     key: RandomizedNonceKey,
-    id: [u8; KEY_ID],
+    id: MasterKeyId,
 }
 
 impl Sealer {
     pub(crate) fn new(master: &MasterKey) -> Self {
-        let digest =
-            hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, master.0.as_slice()), b"certward master key id");
-        let mut id = [0; KEY_ID];
-        id.copy_from_slice(&digest.as_ref()[..KEY_ID]);
-        Self { key: aes(master.0.as_slice()), id }
+        Self { key: aes(master.0.as_slice()), id: MasterKeyId::of(master) }
     }
 
-    pub(crate) fn id(&self) -> &[u8] {
-        &self.id
+    pub(crate) fn id(&self) -> MasterKeyId {
+        self.id
     }
 
     pub(crate) fn seal(&self, place: RecordPlace<'_>, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
         let data_key = random::key();
         let mut sealed = Vec::with_capacity(HEADER + NONCE + plain.len() + TAG);
         sealed.push(FORMAT);
-        sealed.extend_from_slice(&self.id);
+        sealed.extend_from_slice(self.id.as_bytes());
         seal_onto(&mut sealed, &self.key, place.bound_to(b"key"), data_key.as_slice())?;
         seal_onto(&mut sealed, &aes(data_key.as_slice()), place.bound_to(b"record"), plain)?;
         Ok(sealed)
@@ -79,7 +74,7 @@ impl Sealer {
         if header[0] != FORMAT {
             return Err(fault());
         }
-        if header[1..=KEY_ID] != self.id {
+        if header[1..=KEY_ID] != *self.id.as_bytes() {
             return Err(StoreError::WrongMasterKey);
         }
         let data_key = open(&self.key, place.bound_to(b"key"), &header[1 + KEY_ID..]).ok_or_else(fault)?;
@@ -88,8 +83,9 @@ impl Sealer {
 }
 
 /// Of a sealed record.
-pub(crate) fn master_key_id(sealed: &[u8]) -> Option<&[u8]> {
-    sealed.get(1..=KEY_ID)
+pub(crate) fn master_key_id(sealed: &[u8]) -> Option<MasterKeyId> {
+    let id = sealed.get(1..=KEY_ID)?;
+    Some(MasterKeyId::from_bytes(id.try_into().ok()?))
 }
 
 fn aes(key: &[u8]) -> RandomizedNonceKey {

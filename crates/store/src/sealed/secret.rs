@@ -1,19 +1,22 @@
 //! The program's sealed records, by name, with the master key's check value and the key of the API
 //! secrets' digests.
 
+use std::sync::Arc;
+
 use sqlx::AnyConnection;
 use zeroize::Zeroizing;
 
 use crate::{
-    StoreError, Timestamp,
-    engine::row,
+    MasterKeyId, MasterKeyRing, StoreError, Timestamp,
+    engine::{lock, row},
+    repo::rekey,
     sealed::{
         random,
-        sealing::{RecordPlace, Sealer},
+        sealing::{RecordPlace, Sealer, master_key_id},
     },
 };
 
-const CHECK: &str = "store.check";
+pub(crate) const CHECK: &str = "store.check";
 const API_SECRETS: &str = "store.api-secrets";
 
 fn place(name: &str) -> RecordPlace<'_> {
@@ -35,25 +38,125 @@ pub(crate) async fn is_initialised(conn: &mut AnyConnection) -> Result<bool, Sto
     Ok(sealed(conn, CHECK).await?.is_some())
 }
 
-/// Checks the master key first.
+/// Checks the master keys first.
 pub(crate) async fn api_secrets_key(
     conn: &mut AnyConnection,
-    sealer: &Sealer,
+    keys: &MasterKeyRing,
 ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-    let check = sealed(conn, CHECK).await?.ok_or(StoreError::NotInitialised)?;
-    sealer.open(place(CHECK), &check)?;
-    find(conn, sealer, API_SECRETS)
+    verify(conn, keys).await?;
+    find(conn, keys, API_SECRETS)
         .await?
         .ok_or_else(|| StoreError::corrupt("the key of the API secrets is missing"))
 }
 
+/// What the store says of its master key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StoreKey {
+    pub(crate) id: MasterKeyId,
+    /// The key before, while records may be sealed under it.
+    pub(crate) former: Option<MasterKeyId>,
+}
+
+impl StoreKey {
+    pub(crate) async fn read(conn: &mut AnyConnection) -> Result<Self, StoreError> {
+        let check = sealed(conn, CHECK).await?.ok_or(StoreError::NotInitialised)?;
+        let unfinished = rekey::newest(conn).await?.filter(|rekey| rekey.resealed_at.is_none());
+        Ok(Self { id: key_of(&check)?, former: unfinished.map(|rekey| rekey.from) })
+    }
+
+    /// The oldest key of the records.
+    pub(crate) fn oldest(&self) -> MasterKeyId {
+        self.former.unwrap_or(self.id)
+    }
+
+    /// `None` while a rekey reseals.
+    pub(crate) fn settled(&self) -> Option<MasterKeyId> {
+        self.former.is_none().then_some(self.id)
+    }
+}
+
+/// That the keys of this ring open all records: the key of the store, and the one before while a
+/// rekey is under way.
+///
+/// # Errors
+/// [`StoreError::WrongMasterKey`], [`StoreError::MasterKeyReplaced`],
+/// [`StoreError::RekeyNeedsKey`].
+pub(crate) async fn verify(conn: &mut AnyConnection, keys: &MasterKeyRing) -> Result<StoreKey, StoreError> {
+    let key = StoreKey::read(conn).await?;
+    if !keys.holds(key.id) {
+        return Err(not_held(conn, keys, key.id).await?);
+    }
+    let check = sealed(conn, CHECK).await?.ok_or(StoreError::NotInitialised)?;
+    keys.open(place(CHECK), &check)?;
+    match key.former.filter(|former| !keys.holds(*former)) {
+        Some(former) => Err(StoreError::RekeyNeedsKey(former)),
+        None => Ok(key),
+    }
+}
+
+/// The error of a ring without the store's key.
+pub(crate) async fn not_held(
+    conn: &mut AnyConnection,
+    keys: &MasterKeyRing,
+    wanted: MasterKeyId,
+) -> Result<StoreError, StoreError> {
+    for held in keys.ids() {
+        if let Some(at) = rekey::replaced_at(conn, held).await? {
+            return Ok(StoreError::MasterKeyReplaced { held, wanted, at });
+        }
+    }
+    Ok(StoreError::WrongMasterKey)
+}
+
+/// Seals new records under the key of the store, which no rekey switches until the transaction
+/// ends.
+pub(crate) async fn sealer(
+    conn: &mut AnyConnection,
+    keys: &MasterKeyRing,
+) -> Result<Arc<Sealer>, StoreError> {
+    let check = locked_check(conn, "FOR SHARE").await?;
+    keys.sealer(key_of(&check)?)
+}
+
+/// For the switch: waits for all transactions that seal.
+pub(crate) async fn check_to_switch(conn: &mut AnyConnection) -> Result<Vec<u8>, StoreError> {
+    locked_check(conn, "FOR UPDATE").await
+}
+
+async fn locked_check(conn: &mut AnyConnection, strength: &'static str) -> Result<Vec<u8>, StoreError> {
+    // SQLite has one writer.
+    let lock = if lock::is_postgres(conn) { strength } else { "" };
+    // Safe: constants.
+    let sql = sqlx::AssertSqlSafe(format!("SELECT sealed FROM secret WHERE name = $1 {lock}"));
+    let row = sqlx::query(sql).bind(CHECK).fetch_optional(conn).await?;
+    row::bytes(&row.ok_or(StoreError::NotInitialised)?, "sealed")
+}
+
+pub(crate) fn key_of(check: &[u8]) -> Result<MasterKeyId, StoreError> {
+    master_key_id(check).ok_or_else(|| StoreError::corrupt("the check value of the master key"))
+}
+
+/// The check value, sealed under another key.
+pub(crate) fn reseal_check(keys: &MasterKeyRing, check: &[u8], to: &Sealer) -> Result<Vec<u8>, StoreError> {
+    to.seal(place(CHECK), &keys.open(place(CHECK), check)?)
+}
+
+pub(crate) async fn replace_check(conn: &mut AnyConnection, sealed: &[u8]) -> Result<(), StoreError> {
+    sqlx::query("UPDATE secret SET sealed = $1 WHERE name = $2")
+        .bind(sealed)
+        .bind(CHECK)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 pub(crate) async fn find(
     conn: &mut AnyConnection,
-    sealer: &Sealer,
+    keys: &MasterKeyRing,
     name: &str,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
     let sealed = sealed(conn, name).await?;
-    sealed.map(|sealed| sealer.open(place(name), &sealed)).transpose()
+    sealed.map(|sealed| keys.open(place(name), &sealed)).transpose()
 }
 
 pub(crate) async fn insert(
@@ -84,29 +187,45 @@ pub(crate) async fn remove(conn: &mut AnyConnection, from: &str, before: &str) -
     Ok(removed.rows_affected())
 }
 
-/// Unique to each store.
+/// Unique to each store, and to each of its master keys.
 pub(crate) async fn sealed_check(conn: &mut AnyConnection) -> Result<Option<Vec<u8>>, StoreError> {
     sealed(conn, CHECK).await
 }
 
-/// `None` without table or record.
-pub(crate) async fn check_if_there(conn: &mut AnyConnection) -> Result<Option<String>, StoreError> {
+/// Unique to each store; a rekey keeps it. `None` without table or record.
+pub(crate) async fn identity(conn: &mut AnyConnection) -> Result<Option<String>, StoreError> {
+    if let Some(identity) = rekey::identity(conn).await? {
+        return Ok(Some(identity));
+    }
     if !crate::engine::schema::has_table(conn, "secret").await? {
         return Ok(None);
     }
-    let Some(check) = sealed(conn, CHECK).await? else { return Ok(None) };
+    Ok(sealed(conn, CHECK).await?.map(|check| identity_of(&check)))
+}
+
+/// Of a store before its first rekey.
+pub(crate) fn identity_of(check: &[u8]) -> String {
     let mut text = String::with_capacity(2 * check.len());
-    random::push_hex(&mut text, &check);
-    Ok(Some(text))
+    random::push_hex(&mut text, check);
+    text
 }
 
-/// [`StoreError::WrongMasterKey`] if it differs.
-pub(crate) fn verify_check(sealer: &Sealer, sealed: &[u8]) -> Result<(), StoreError> {
-    sealer.open(place(CHECK), sealed).map(|_| ())
+/// [`StoreError::WrongMasterKey`] if its key is not held.
+pub(crate) fn verify_check(keys: &MasterKeyRing, sealed: &[u8]) -> Result<(), StoreError> {
+    keys.open(place(CHECK), sealed).map(|_| ())
 }
 
+/// Of a replica.
 pub(crate) async fn write_check(conn: &mut AnyConnection, sealed: &[u8]) -> Result<(), StoreError> {
-    write_sealed(conn, &Sealed { name: CHECK.to_owned(), sealed: sealed.to_vec(), created_at: 0 }).await
+    sqlx::query(
+        "INSERT INTO secret (name, sealed, created_at) VALUES ($1, $2, 0)
+         ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed",
+    )
+    .bind(CHECK)
+    .bind(sealed)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 #[derive(PartialEq, Eq)]

@@ -24,12 +24,12 @@ async fn a_store_is_read_beside_the_process_that_uses_it(world: World) {
     assert_eq!(inspection.schema().await.expect("asked"), SchemaState::Current);
     assert_eq!(inspection.faults().await.expect("asked"), [""; 0]);
     assert_eq!(inspection.deployments().await.expect("asked"), 1);
-    inspection.verify(&master_key()).await.expect("it is this one");
+    inspection.verify(&(&master_key()).into()).await.expect("it is this one");
     let newest = inspection.newest_time().await.expect("asked").expect("an upload");
     assert!(newest >= Timestamp(1_700_000_000_000), "{newest:?}");
     assert_eq!(inspection.primary().is_some(), world.is_postgres());
     assert_eq!(inspection.database_time().await.expect("asked").is_some(), world.is_postgres());
-    let read = inspection.read(&master_key()).deployments_after(None, 9).await.expect("read");
+    let read = inspection.read(&(&master_key()).into()).deployments_after(None, 9).await.expect("read");
     assert_eq!(read.len(), 1);
     // What is written after the open is seen.
     world.deployment("b").await;
@@ -50,7 +50,7 @@ async fn an_older_store_is_not_migrated(world: World) {
 
 async fn a_newer_store_and_another_key_are_named(world: World) {
     let inspection = inspect(&world).await;
-    let error = inspection.verify(&MasterKey::generate()).await.expect_err("another");
+    let error = inspection.verify(&(&MasterKey::generate()).into()).await.expect_err("another");
     assert!(matches!(error, StoreError::WrongMasterKey), "{error}");
     world.tamper("UPDATE schema_version SET version = 999, compatible = 999 WHERE part = 'store'").await;
     let error = inspection.schema().await.expect_err("newer");
@@ -82,7 +82,7 @@ fn a_look_at_an_embedded_store_changes_no_file() {
         let inspection = inspect(&world).await;
         inspection.schema().await.expect("asked");
         inspection.faults().await.expect("asked");
-        inspection.read(&master_key()).deployments_after(None, 9).await.expect("read");
+        inspection.read(&(&master_key()).into()).deployments_after(None, 9).await.expect("read");
         inspection.close().await;
         assert!(state_of(world.data()) == before, "{:?}", state_of(world.data()).keys());
     });

@@ -15,6 +15,7 @@ mod opening;
 mod own_files;
 mod postgres;
 mod projects;
+mod rekey;
 mod request_log;
 mod servers;
 mod snapshot;

@@ -22,6 +22,8 @@ pub(crate) const WITHOUT_EXPIRY: &str = "DROP INDEX deployment_unlisted; ALTER T
     ALTER TABLE api_key DROP COLUMN expires_at; DROP TABLE ending; DROP TABLE alert_delivery; DROP TABLE alert_channel;
     DROP TABLE alert; DELETE FROM counter WHERE name IN ('clock', 'expiry_rules');";
 
+pub(crate) const WITHOUT_REKEY: &str = "DROP TABLE rekey;";
+
 pub(crate) struct World {
     pub(crate) address: Address,
     pub(crate) clock: Arc<HandClock>,

@@ -41,7 +41,7 @@ pub(super) async fn open(config: &Config, now: Timestamp) -> (Option<OpenedStore
     let master_key = if is_known { opens_it(config, &inspection, &mut checks).await } else { None };
     match master_key {
         Some(master_key) => {
-            let reader = inspection.read(&master_key);
+            let reader = inspection.read(&(&master_key).into());
             (Some(OpenedStore { inspection, reader }), checks)
         }
         None => {
@@ -137,7 +137,7 @@ async fn opens_it(
 ) -> Option<MasterKey> {
     // Its own check says what is wrong.
     let master_key = config.read_master_key().ok()?;
-    match inspection.verify(&master_key).await {
+    match inspection.verify(&(&master_key).into()).await {
         Ok(()) => {
             checks.push(Check::ok(CheckKind::MasterKey, "the master key opens the store"));
             Some(master_key)
