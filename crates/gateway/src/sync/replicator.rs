@@ -411,6 +411,9 @@ impl Replicator {
                 self.replica.copy_boundaries(store).await?;
                 next_ticket_keys = Instant::now() + TICKET_KEYS_INTERVAL;
             }
+            if is_in_sync && self.replica.is_outdated() {
+                self.replica.reseal(store).await?;
+            }
             match step {
                 ReplicationStep::Build => self.build(store).await?,
                 ReplicationStep::Copy(rows) => self.copy(store, &rows).await?,
@@ -422,6 +425,7 @@ impl Replicator {
                     tokio::select! {
                         () = self.work.notified() => {}
                         () = sleep_until(next_ticket_keys), if is_in_sync => {}
+                        () = self.replica.outdated(), if is_in_sync => {}
                     }
                     continue;
                 }
