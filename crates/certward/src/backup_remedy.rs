@@ -15,7 +15,8 @@ pub(crate) fn explain(error: BackupError) -> anyhow::Error {
         BackupError::Format(_) => "restore it with that certward, or a later one",
         BackupError::OtherMasterKey { .. } => {
             "nothing was changed; give the one that was in use when the backup was made: --master-key FILE, \
-             master_key_file, CERTWARD_MASTER_KEY, or master.key in the data folder"
+             master_key_file, CERTWARD_MASTER_KEY, or master.key in the data folder. After a `certward rekey` the \
+             one before is in master.key.old-ID, with the ID of the backup's"
         }
         BackupError::MasterKey(MasterKeyError::File { .. }) => {
             "see that this user may read and write the data folder"

@@ -8,7 +8,7 @@ mod time_span;
 
 use std::path::PathBuf;
 
-use certward_store::Role;
+use certward_store::{NodeId, Role};
 use clap::{ArgGroup, Args, Id, Parser, Subcommand};
 use serde::Serialize;
 
@@ -52,6 +52,11 @@ pub(crate) enum Command {
     /// Make the embedded store from a backup, in an empty data folder
     #[command(after_help = "Example: certward restore /var/backups/certward-2027-01-31.db")]
     Restore(RestoreArgs),
+    /// Change the master key while certward serves; run again, it continues one that was ended
+    #[command(after_help = "With several nodes, each is given the new key first; docs/rekey.md.\n\
+                            Exit codes: 0 done, 1 not yet, 2 wrong usage.\n\
+                            Example: certward rekey")]
+    Rekey(RekeyArgs),
     /// Judge a certificate, its key and client CAs, without a server
     #[command(after_help = "Exit codes: 0 no error, 1 errors, 2 wrong usage.")]
     Check(CheckArgs),
@@ -174,6 +179,32 @@ pub(crate) struct DoctorArgs {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RekeyArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// The new master key, 64 hexadecimal digits, to be copied to master.key.next; without it and
+    /// without that file one is made
+    #[arg(long, value_name = "FILE")]
+    pub(crate) new_key_file: Option<PathBuf>,
+    /// Do not wait for this node, which is lost; may be repeated
+    #[arg(long, value_name = "NODE", value_parser = parse_node)]
+    pub(crate) without: Vec<NodeId>,
+    /// How many seconds to wait for the nodes
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    pub(crate) wait: u64,
+    /// Change nothing: say how far it is, and which nodes lack a key
+    #[arg(long, conflicts_with_all = ["new_key_file", "without", "wait"])]
+    pub(crate) status: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn parse_node(text: &str) -> Result<NodeId, String> {
+    NodeId::parse(text).map_err(|rule| format!("it is no id of a node: {rule}"))
 }
 
 #[derive(Debug, Args)]

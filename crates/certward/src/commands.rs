@@ -14,6 +14,7 @@ mod migrate_store;
 mod nodes;
 mod openapi;
 mod project;
+mod rekey;
 mod restore;
 mod serve;
 mod status;
@@ -41,6 +42,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::MigrateStore(args) => migrate_store::run(args),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),
+        Command::Rekey(args) => rekey::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Project(args) => block_on(project::run(args.command)),

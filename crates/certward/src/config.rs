@@ -16,6 +16,8 @@ mod key;
 mod limits;
 mod load;
 mod log;
+mod master_key_text;
+mod master_keys;
 mod metrics;
 mod network;
 mod role;
@@ -26,11 +28,16 @@ mod upstream_source;
 pub(crate) use alerts::AlertsSection;
 pub(crate) use api::ApiSection;
 pub(crate) use error::ConfigError;
-pub(crate) use file::{Config, MasterKeyText};
+pub(crate) use file::Config;
 pub(crate) use gateway::GatewaySection;
 pub(crate) use limits::LimitsSection;
 pub(crate) use load::LoadedConfig;
 pub(crate) use log::{LogFormat, LogLevel, LogSection};
+pub(crate) use master_key_text::MasterKeyText;
+pub(crate) use master_keys::{
+    FILE as MASTER_KEY_FILE, MasterKeySource, MasterKeySources, NEXT_FILE as NEXT_MASTER_KEY_FILE,
+    ReadMasterKeys,
+};
 pub(crate) use metrics::MetricsSection;
 pub(crate) use network::Network;
 pub(crate) use role::parse as parse_role;

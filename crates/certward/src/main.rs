@@ -15,6 +15,7 @@ mod file_limit;
 mod findings;
 mod input;
 mod log;
+mod master_key_files;
 mod node_id;
 mod output;
 mod panic_hook;

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::block_on;
 use crate::{
     cli::InitArgs,
-    config::{Config, ConfigSource, LoadedConfig},
+    config::{Config, ConfigSource, LoadedConfig, MasterKeySource},
     node_id, output, store_remedy,
 };
 
@@ -63,10 +63,10 @@ async fn make(config: &Config) -> anyhow::Result<Store> {
 }
 
 fn master_key(config: &Config) -> anyhow::Result<MasterKey> {
-    let path = config.master_key_path();
-    if config.master_key.is_some() || path.exists() {
-        return config.read_master_key();
-    }
+    let path = match config.master_key_source() {
+        MasterKeySource::DataFolder(path) | MasterKeySource::File(path) if !path.exists() => path,
+        _ => return Ok(config.read_master_keys()?.current),
+    };
     let master_key = MasterKey::generate();
     master_key.write_new(&path)?;
     output::note(&format!(
@@ -81,6 +81,6 @@ async fn open(config: &Config) -> anyhow::Result<Store> {
     if !Store::is_initialised(&address).await.map_err(store_remedy::explain)? {
         bail!("the store is not initialised; run `certward init` without --new-admin-key");
     }
-    let master_key = config.read_master_key()?;
-    Store::open(&address, &master_key, Arc::new(SystemClock)).await.map_err(store_remedy::explain)
+    let keys = config.read_master_keys()?.ring();
+    Store::open(&address, &keys, Arc::new(SystemClock)).await.map_err(store_remedy::explain)
 }

@@ -40,10 +40,10 @@ pub(super) fn run(args: MigrateStoreArgs) -> anyhow::Result<ExitCode> {
     for warning in target.warnings() {
         output::note(&format!("certward: {warning}"));
     }
-    let master_key = config.read_master_key()?;
+    let keys = config.read_master_keys()?.ring();
     let told = |table: &CopiedTable| output::note(&format!("{}: {} rows", table.table, table.rows));
     let copied = block_on(async {
-        transfer(&config.data_dir, &target, &master_key, told).await.map_err(|error| explain(error, &config))
+        transfer(&config.data_dir, &target, &keys, told).await.map_err(|error| explain(error, &config))
     })?;
     if json {
         output::say_json(&MigrationOutput { tables: copied.iter().map(rows).collect() })?;

@@ -10,7 +10,7 @@ use super::{backup, block_on};
 use crate::{
     backup_remedy,
     cli::RestoreArgs,
-    config::{Config, ConfigSource, LoadedConfig},
+    config::{Config, ConfigSource, LoadedConfig, MasterKeySource},
     output,
     usage::UsageError,
 };
@@ -56,7 +56,8 @@ pub(super) fn run(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn master_key(args: &RestoreArgs, config: &Config) -> anyhow::Result<MasterKey> {
-    let is_configured = config.master_key.is_some() || config.master_key_file.is_some();
+    let source = config.master_key_source();
+    let is_configured = source.is_configured();
     match &args.master_key {
         Some(_) if is_configured => Err(UsageError::new(format!(
             "the configuration gives the master key already, in {}; leave --master-key out",
@@ -64,11 +65,11 @@ fn master_key(args: &RestoreArgs, config: &Config) -> anyhow::Result<MasterKey> 
         ))
         .into()),
         Some(path) => Ok(MasterKey::read(path)?),
-        None if !is_configured && !config.master_key_path().exists() => bail!(
+        None if matches!(&source, MasterKeySource::DataFolder(path) if !path.exists()) => bail!(
             "there is no master key in {}; give the one of the backup: --master-key FILE, master_key_file, or \
              CERTWARD_MASTER_KEY; nothing was changed",
             config.master_key_place()
         ),
-        None => config.read_master_key(),
+        None => Ok(config.read_master_keys()?.current),
     }
 }

@@ -9,6 +9,7 @@ mod bound_node;
 mod deployment_expiries;
 mod expiry;
 mod heartbeat;
+mod key_watch;
 #[cfg(test)]
 mod metrics_page;
 mod notify;
@@ -34,6 +35,7 @@ use tokio::time::timeout;
 
 use self::{
     bound_node::BoundNode,
+    key_watch::WatchedKeys,
     reload::{ConfigPlace, Reload},
     running_node::RunningNode,
     signals::ProcessSignals,
@@ -126,8 +128,9 @@ async fn serve_with(
     // The place is taken: no other process writes there.
     let replica = snapshot::open(config, store).await?;
     let bound = BoundNode::bind(config, store, node, replica, inherited)?;
-    let reload = Reload { place, level, certificate: bound.reloader.clone() };
-    RunningNode::start(bound, config, handover).run(signals, &reload).await
+    let keys = WatchedKeys::of(config);
+    let reload = Reload { place, level, certificate: bound.reloader.clone(), keys: keys.clone() };
+    RunningNode::start(bound, config, keys, handover).run(signals, &reload).await
 }
 
 /// Becomes this node, alone or by a take-over.

@@ -1,12 +1,11 @@
 use std::path::PathBuf;
 
-use certward_store::{MasterKey, MasterKeyError, Role};
+use certward_store::Role;
 use serde::Deserialize;
-use zeroize::Zeroizing;
 
 use super::{
-    AlertsSection, ApiSection, ConfigError, GatewaySection, LimitsSection, LogSection, MetricsSection,
-    StoreServers, error::Origin, key,
+    AlertsSection, ApiSection, GatewaySection, LimitsSection, LogSection, MasterKeyText, MetricsSection,
+    StoreServers,
 };
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -24,6 +23,14 @@ pub(crate) struct Config {
     /// 64 hexadecimal digits, only from `CERTWARD_MASTER_KEY`: the file has more readers.
     #[serde(skip)]
     pub(crate) master_key: Option<MasterKeyText>,
+    /// The file of the key that a rekey changes to; `master.key.next` in the data folder if absent.
+    pub(crate) master_key_next_file: Option<PathBuf>,
+    /// The same, only from `CERTWARD_MASTER_KEY_NEXT`.
+    #[serde(skip)]
+    pub(crate) next_master_key: Option<MasterKeyText>,
+    /// systemd's folder of credentials.
+    #[serde(skip)]
+    pub(crate) credentials: Option<PathBuf>,
     pub(crate) api: ApiSection,
     pub(crate) gateway: GatewaySection,
     pub(crate) limits: LimitsSection,
@@ -40,6 +47,9 @@ impl Default for Config {
             role: Role::All,
             master_key_file: None,
             master_key: None,
+            master_key_next_file: None,
+            next_master_key: None,
+            credentials: None,
             api: ApiSection::default(),
             gateway: GatewaySection::default(),
             limits: LimitsSection::default(),
@@ -51,43 +61,6 @@ impl Default for Config {
 }
 
 impl Config {
-    pub(crate) fn master_key_path(&self) -> PathBuf {
-        self.master_key_file.clone().unwrap_or_else(|| self.data_dir.join("master.key"))
-    }
-
-    /// Where the master key is, for people.
-    pub(crate) fn master_key_place(&self) -> String {
-        match &self.master_key {
-            Some(_) => format!("the variable {}", key::MASTER_KEY),
-            None => self.master_key_path().display().to_string(),
-        }
-    }
-
-    /// # Errors
-    /// [`ConfigError`] for a bad variable, else [`certward_store::MasterKeyError`].
-    pub(crate) fn read_master_key(&self) -> anyhow::Result<MasterKey> {
-        match &self.master_key {
-            Some(text) => MasterKey::parse(text.expose()).map_err(|e| {
-                ConfigError::new(Origin::Variable(key::MASTER_KEY.into()), e.to_string()).into()
-            }),
-            None => self.read_master_key_file().map_err(|e| match e {
-                MasterKeyError::File { .. } => {
-                    anyhow::anyhow!(
-                        "{e}; bring it back, or give it by master_key_file or CERTWARD_MASTER_KEY"
-                    )
-                }
-                e => e.into(),
-            }),
-        }
-    }
-
-    fn read_master_key_file(&self) -> Result<MasterKey, MasterKeyError> {
-        match &self.master_key_file {
-            Some(path) => MasterKey::read(path),
-            None => MasterKey::read_own(&self.master_key_path()),
-        }
-    }
-
     pub(crate) fn store_address(&self) -> certward_store::Address {
         match &self.store {
             Some(store) => certward_store::Address::Postgres(store.servers().clone()),
@@ -103,25 +76,5 @@ impl Config {
             }
             embedded => embedded,
         }
-    }
-}
-
-/// Wiped on drop, redacted in `Debug`.
-#[derive(Clone, PartialEq)]
-pub(crate) struct MasterKeyText(Zeroizing<String>);
-
-impl MasterKeyText {
-    pub(crate) fn new(text: String) -> Self {
-        Self(Zeroizing::new(text))
-    }
-
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for MasterKeyText {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("MasterKeyText(redacted)")
     }
 }

@@ -29,11 +29,12 @@ const fn key(path: &'static str, kind: ValueKind) -> ConfigKey {
 }
 
 /// A test compares them with the documentation and the types.
-pub(super) const KEYS: [ConfigKey; 25] = [
+pub(super) const KEYS: [ConfigKey; 26] = [
     key("data_dir", ValueKind::Text),
     key("store", ValueKind::Text),
     key("role", ValueKind::Text),
     key("master_key_file", ValueKind::Text),
+    key("master_key_next_file", ValueKind::Text),
     key("api.listen", ValueKind::Text),
     key("api.cert", ValueKind::Text),
     key("api.key", ValueKind::Text),
@@ -57,8 +58,11 @@ pub(super) const KEYS: [ConfigKey; 25] = [
     key("metrics.per_deployment", ValueKind::Bool),
 ];
 
-/// Has no place in the file.
+/// Have no place in the file.
 pub(super) const MASTER_KEY: &str = "CERTWARD_MASTER_KEY";
+pub(super) const NEXT_MASTER_KEY: &str = "CERTWARD_MASTER_KEY_NEXT";
+/// systemd's.
+pub(super) const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 /// Lists, possible only in the file.
 pub(super) const LISTS: [&str; 7] = [
@@ -86,7 +90,7 @@ pub(super) fn find(name: &str) -> Option<ConfigKey> {
 pub(super) fn nearest(name: &str) -> String {
     KEYS.into_iter()
         .map(ConfigKey::variable)
-        .chain([MASTER_KEY.to_owned()])
+        .chain([MASTER_KEY.to_owned(), NEXT_MASTER_KEY.to_owned()])
         .min_by_key(|known| distance(known.as_bytes(), name.as_bytes()))
         .unwrap_or_default()
 }

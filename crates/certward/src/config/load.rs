@@ -27,11 +27,13 @@ impl ConfigSource {
     pub(crate) fn load(&self) -> Result<LoadedConfig, ConfigError> {
         let mut table = self.parse_file()?;
         let mut warnings = Vec::new();
-        let mut master_key = None;
+        let (mut master_key, mut next_master_key) = (None, None);
         for (name, value) in self.variables.iter().filter(|(name, _)| !key::is_foreign(name)) {
             let wrong = |message: String| ConfigError::new(Origin::Variable(name.clone()), message);
             if name == key::MASTER_KEY {
                 master_key = Some(MasterKeyText::new(value.clone()));
+            } else if name == key::NEXT_MASTER_KEY {
+                next_master_key = Some(MasterKeyText::new(value.clone()));
             } else if let Some(key) = key::find(name) {
                 overlay(&mut table, key, value).map_err(wrong)?;
             } else if key::LISTS.contains(&name.as_str()) {
@@ -50,6 +52,9 @@ impl ConfigSource {
         let mut config = Config::deserialize(Value::Table(table))
             .map_err(|e| ConfigError::new(self.origin(""), e.message().to_owned()))?;
         config.master_key = master_key;
+        config.next_master_key = next_master_key;
+        let credentials = self.variables.iter().find(|(name, _)| name == key::CREDENTIALS);
+        config.credentials = credentials.map(|(_, folder)| folder.into());
         config.role = self.role.unwrap_or(config.role);
         self.check(&config)?;
         let ignored = role::ignored_keys(&config);
@@ -101,6 +106,12 @@ impl ConfigSource {
             return wrong(
                 "master_key_file",
                 "the master key is given by CERTWARD_MASTER_KEY as well; only one of them is allowed",
+            );
+        }
+        if config.next_master_key.is_some() && config.master_key_next_file.is_some() {
+            return wrong(
+                "master_key_next_file",
+                "the next master key is given by CERTWARD_MASTER_KEY_NEXT as well; only one of them is allowed",
             );
         }
         if config.role != Role::All && config.store.is_none() {

@@ -67,7 +67,7 @@ fn without_a_file_and_variables_the_defaults_hold() {
     let config = config(&ConfigSource::default());
     assert_eq!(config, Config::default());
     assert_eq!(config.data_dir, PathBuf::from("certward-data"));
-    assert_eq!(config.master_key_path(), PathBuf::from("certward-data/master.key"));
+    assert_eq!(config.master_key_place(), "certward-data/master.key");
     assert_eq!(config.api.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.gateway.prove_within, Duration::from_secs(60));
     assert_eq!((config.limits.reads, config.limits.changes), (60, 6));
@@ -83,7 +83,7 @@ fn every_key_of_the_file_is_read() {
     assert_eq!(config.data_dir, PathBuf::from("/var/lib/certward"));
     assert_eq!(format!("{:?}", config.store.as_ref().unwrap().servers()), "[\"db:5432\"]");
     assert_eq!(config.role, Role::Gateway);
-    assert_eq!(config.master_key_path(), PathBuf::from("/etc/certward/master.key"));
+    assert_eq!(config.master_key_place(), "/etc/certward/master.key");
     assert_eq!(config.api.cert, Some(PathBuf::from("api.pem")));
     assert_eq!((config.api.platform.as_str(), config.api.region.as_str()), ("bare metal", "cellar"));
     let bound = &config.gateway.listeners()[1];
@@ -237,6 +237,7 @@ fn every_single_valued_key_has_a_variable() {
         ("store", "postgres://db"),
         ("role", "api"),
         ("master_key_file", "x"),
+        ("master_key_next_file", "x"),
         ("api.listen", "127.0.0.1:1"),
         ("api.cert", "x"),
         ("api.key", "x"),
@@ -331,6 +332,54 @@ fn the_master_key_comes_from_one_place() {
     let error = both.load().unwrap_err();
     assert_eq!(error.origin, Origin::File { path: "certward.toml".into(), line: Some(2) });
     assert!(!error.to_string().contains(&digits));
+}
+
+#[test]
+fn each_master_key_comes_from_the_most_explicit_of_its_places() {
+    let (folder, digits) = (tempfile::tempdir().unwrap(), "0f".repeat(32));
+    let credentials = folder.path().to_str().unwrap();
+    let places = |variables: &[(&str, &str)], text: &str| {
+        let mut source = source(text);
+        source.variables = self::variables(variables).variables;
+        let sources = config(&source).master_key_sources();
+        (sources.current.place(), sources.next.place())
+    };
+    let in_folder = |name: &str| folder.path().join(name).display().to_string();
+    let none: [(&str, &str); 1] = [("CREDENTIALS_DIRECTORY", credentials)];
+    let default = ("certward-data/master.key".to_owned(), "certward-data/master.key.next".to_owned());
+    assert_eq!(places(&none, ""), default, "no credential is there");
+    let names = ["certward-master-key", "certward-master-key-next"];
+    names.iter().for_each(|name| std::fs::write(folder.path().join(name), &digits).unwrap());
+    assert_eq!(places(&none, ""), (in_folder(names[0]), in_folder(names[1])));
+    assert_eq!(places(&[], ""), default);
+    let files = "master_key_file = \"a\"\nmaster_key_next_file = \"b\"\n";
+    assert_eq!(places(&none, files), ("a".into(), "b".into()));
+    let both = [("CERTWARD_MASTER_KEY", digits.as_str()), ("CERTWARD_MASTER_KEY_NEXT", &digits)];
+    let (current, next) = places(&both, "");
+    assert_eq!(
+        (current.as_str(), next.as_str()),
+        ("the variable CERTWARD_MASTER_KEY", "the variable CERTWARD_MASTER_KEY_NEXT")
+    );
+    let mut twice = source(files);
+    twice.variables = variables(&both[1..]).variables;
+    assert_eq!(
+        twice.load().unwrap_err().origin,
+        Origin::File { path: "certward.toml".into(), line: Some(2) }
+    );
+}
+
+#[test]
+fn a_next_master_key_that_is_not_there_is_none_and_a_wrong_one_is_an_error() {
+    let (folder, digits) = (tempfile::tempdir().unwrap(), "0f".repeat(32));
+    let config = Config { data_dir: folder.path().into(), ..Config::default() };
+    certward_store::MasterKey::parse(&digits).unwrap().write_new(&folder.path().join("master.key")).unwrap();
+    assert!(config.read_master_keys().unwrap().next.is_none());
+    let next = folder.path().join("master.key.next");
+    std::fs::write(&next, "0f").unwrap();
+    std::fs::set_permissions(&next, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    assert!(config.read_master_keys().unwrap_err().to_string().contains("64 hexadecimal digits"));
+    std::fs::write(&next, &digits).unwrap();
+    assert!(config.read_master_keys().unwrap().next.is_some());
 }
 
 #[test]

@@ -85,13 +85,12 @@ fn of_data_folder(folder: &Path) -> Vec<Check> {
 
 fn of_master_key(config: &Config) -> Check {
     let (kind, place) = (CheckKind::MasterKeyFile, config.master_key_place());
-    let path = config.master_key_path();
-    match config.read_master_key() {
+    match config.read_master_keys() {
         Ok(_) => Check::ok(kind, format!("the master key can be read, by certward alone: {place}")),
         Err(error) => {
             let fix = match error.downcast_ref::<MasterKeyError>() {
-                Some(MasterKeyError::TooOpen(_)) => format!("chmod 600 {}", path.display()),
-                Some(MasterKeyError::NotOwn(_)) => format!("chown \"$(id -u)\" {}", path.display()),
+                Some(MasterKeyError::TooOpen(path)) => format!("chmod 600 {path}"),
+                Some(MasterKeyError::NotOwn(_)) => format!("chown \"$(id -u)\" {place}"),
                 Some(MasterKeyError::File { .. }) if !config.data_dir.exists() => {
                     "certward init makes one".to_owned()
                 }

@@ -4,7 +4,7 @@
 use std::{path::Path, time::Duration};
 
 use certward_store::{
-    AlertChannel, Boundaries, Clock, DeploymentId, MasterKey, Reader, SchemaState, StoreError,
+    AlertChannel, Boundaries, Clock, DeploymentId, MasterKeyRing, Reader, SchemaState, StoreError,
     StoreInspection, SystemClock, Timestamp,
 };
 use tokio::time::{Instant, timeout};
@@ -38,10 +38,10 @@ pub(super) async fn open(config: &Config, now: Timestamp) -> (Option<OpenedStore
         }
     };
     let is_known = of_inspection(config, &inspection, now, &mut checks).await;
-    let master_key = if is_known { opens_it(config, &inspection, &mut checks).await } else { None };
-    match master_key {
-        Some(master_key) => {
-            let reader = inspection.read(&(&master_key).into());
+    let keys = if is_known { opens_it(config, &inspection, &mut checks).await } else { None };
+    match keys {
+        Some(keys) => {
+            let reader = inspection.read(&keys);
             (Some(OpenedStore { inspection, reader }), checks)
         }
         None => {
@@ -134,13 +134,13 @@ async fn opens_it(
     config: &Config,
     inspection: &StoreInspection,
     checks: &mut Vec<Check>,
-) -> Option<MasterKey> {
+) -> Option<MasterKeyRing> {
     // Its own check says what is wrong.
-    let master_key = config.read_master_key().ok()?;
-    match inspection.verify(&(&master_key).into()).await {
+    let keys = config.read_master_keys().ok()?.ring();
+    match inspection.verify(&keys).await {
         Ok(()) => {
             checks.push(Check::ok(CheckKind::MasterKey, "the master key opens the store"));
-            Some(master_key)
+            Some(keys)
         }
         Err(error @ StoreError::WrongMasterKey) => {
             let sentence = format!("{error}: {}", config.master_key_place());

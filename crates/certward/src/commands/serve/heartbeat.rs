@@ -1,9 +1,12 @@
 //! Heartbeats, for the list of nodes only; counting is by leases.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use certward_lifecycle::{Pace, periodically};
-use certward_store::{NodeId, NodeProcess, Store, StoreError};
+use certward_store::{NodeId, NodeProcess, Store, StoreError, Timestamp};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -12,10 +15,31 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// Then this process is listed as lost for an hour.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(
+/// What a node reports of its process.
+pub(super) struct Heartbeat {
     store: Store,
     node: NodeId,
     process: NodeProcess,
+    since: OnceLock<Timestamp>,
+}
+
+impl Heartbeat {
+    pub(super) fn new(store: Store, node: NodeId, process: NodeProcess) -> Self {
+        Self { store, node, process, since: OnceLock::new() }
+    }
+
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub(super) async fn record(&self) -> Result<(), StoreError> {
+        let since = self.since.get().copied();
+        let begun = self.store.record_process(&self.node, self.process, since).await?;
+        let _ = self.since.set(begun);
+        Ok(())
+    }
+}
+
+pub(super) async fn run(
+    heartbeat: Arc<Heartbeat>,
     begin: CancellationToken,
     end: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -24,14 +48,9 @@ pub(super) async fn run(
         () = end.cancelled() => return Ok(()),
         () = begin.cancelled() => {}
     }
-    let since = OnceLock::new();
-    let record = || async {
-        let begun = store.record_process(&node, process, since.get().copied()).await?;
-        let _ = since.set(begun);
-        Ok::<_, StoreError>(())
-    };
     let what = "the heartbeat cannot be stored";
-    periodically(what, Pace::AtOnce(HEARTBEAT_INTERVAL), &store, end, record).await;
+    let pace = Pace::AtOnce(HEARTBEAT_INTERVAL);
+    periodically(what, pace, &heartbeat.store, end, || heartbeat.record()).await;
     Ok(())
 }
 

@@ -16,7 +16,7 @@ const STORE_REACH_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) async fn open(config: &Config, beside: bool) -> anyhow::Result<Store> {
     let address = config.store_address_of_node();
     let opened = if snapshot::is_there(config) {
-        let store = Store::away(address, &config.read_master_key()?, Arc::new(SystemClock));
+        let store = Store::away(address, config.read_master_keys()?.ring(), Arc::new(SystemClock));
         reach_soon(&store).await.map(|()| store)
     } else {
         open_now(config, &address, beside).await?
@@ -68,9 +68,9 @@ async fn open_now(
         Ok(false) => return Ok(Err(StoreError::NotInitialised)),
         Err(error) => return Ok(Err(error)),
     }
-    let (master_key, clock) = (config.read_master_key()?, Arc::new(SystemClock));
+    let (keys, clock) = (config.read_master_keys()?.ring(), Arc::new(SystemClock));
     Ok(match beside {
-        true => Store::open_beside(address, &master_key, clock).await,
-        false => Store::open(address, &master_key, clock).await,
+        true => Store::open_beside(address, &keys, clock).await,
+        false => Store::open(address, &keys, clock).await,
     })
 }

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use certward_api::Reloader;
 use certward_store::Role;
 
+use super::key_watch::WatchedKeys;
 use crate::{
     config::{ConfigError, ConfigSource, LoadedConfig, LogSection},
     log::LogHandle,
@@ -35,12 +36,15 @@ pub(super) struct Reload {
     pub(super) place: ConfigPlace,
     pub(super) level: LogHandle,
     pub(super) certificate: Option<Reloader>,
+    pub(super) keys: WatchedKeys,
 }
 
 impl Reload {
     /// Level and certificate are independent; on an error the old one stays.
     pub(super) fn run(&self) {
         let level = self.place.load().and_then(|loaded| {
+            // Their files are read all the time; only their places change here.
+            self.keys.reload(&loaded.config);
             self.level.set(loaded.config.log.level)?;
             Ok(loaded.config.log.level)
         });

@@ -10,7 +10,9 @@ use tokio::{task::JoinSet, time::timeout};
 use super::{
     bound_node::BoundNode,
     expiry::ExpiryTask,
-    heartbeat, notify, prune,
+    heartbeat::{self, Heartbeat},
+    key_watch::{KeyWatch, WatchedKeys},
+    notify, prune,
     reload::Reload,
     signals::{ProcessSignal, ProcessSignals},
     stages::Stages,
@@ -43,7 +45,12 @@ enum EndCause {
 
 impl<'a> RunningNode<'a> {
     /// With `handover`, accepts once the previous process has stopped.
-    pub(super) fn start(bound: BoundNode, config: &'a Config, handover: Option<Handover>) -> Self {
+    pub(super) fn start(
+        bound: BoundNode,
+        config: &'a Config,
+        keys: WatchedKeys,
+        handover: Option<Handover>,
+    ) -> Self {
         let offer = bound.offer();
         let BoundNode { api, reloader, devices, lifecycle, metrics, counts, alerts, registry, node, .. } =
             bound;
@@ -63,8 +70,10 @@ impl<'a> RunningNode<'a> {
         }
         tasks.spawn(counts.run(store.clone(), stages.end.clone()));
         let process = NodeProcess { role: config.role, version: env!("CARGO_PKG_VERSION") };
-        let (begin, end) = (stages.open.clone(), stages.end.clone());
-        tasks.spawn(heartbeat::run(store, node.id.clone(), process, begin, end));
+        let heartbeat = Arc::new(Heartbeat::new(store.clone(), node.id.clone(), process));
+        let key_watch = KeyWatch::new(keys, config, store, Arc::clone(&heartbeat));
+        tasks.spawn(key_watch.run(stages.open.clone(), stages.end.clone()));
+        tasks.spawn(heartbeat::run(heartbeat, stages.open.clone(), stages.end.clone()));
         tasks.spawn({
             let (lifecycle, stages, id) = (lifecycle.clone(), stages.clone(), node.id.clone());
             async move {

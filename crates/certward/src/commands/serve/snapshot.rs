@@ -19,7 +19,7 @@ pub(super) async fn open(config: &Config, store: &Store) -> anyhow::Result<Optio
     if !is_kept(config) {
         return Ok(None);
     }
-    let replica = Replica::at(&config.data_dir, &config.read_master_key()?);
+    let replica = Replica::at(&config.data_dir, store.master_keys());
     let opened = async { if replica.open().await? { replica.mark().await } else { Ok(None) } };
     let file = replica.path().display().to_string();
     let opened = opened.await;
