@@ -53,4 +53,10 @@ impl EmbeddedDatabase {
         let row = self.connection.fetch_one(AssertSqlSafe(query.to_owned()));
         self.runtime.block_on(row).unwrap().get(0)
     }
+
+    /// The texts of the first column.
+    pub fn texts(&mut self, query: &str) -> Vec<String> {
+        let rows = self.connection.fetch_all(AssertSqlSafe(query.to_owned()));
+        self.runtime.block_on(rows).unwrap().iter().map(|row| row.get(0)).collect()
+    }
 }

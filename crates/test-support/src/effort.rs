@@ -9,6 +9,8 @@ pub struct Effort {
     pub backups: usize,
     /// `kill -9` of `backup`, and of `restore`.
     pub backup_kills: usize,
+    /// `kill -9` of `rekey`, and of the certward beside it, on each engine.
+    pub rekey_kills: usize,
     /// Certificate swaps under load.
     pub swaps: usize,
     /// Take-overs under load.
@@ -49,6 +51,7 @@ pub fn effort() -> Effort {
         kills,
         backups: if full { 40 } else { 3 },
         backup_kills: if full { 300 } else { 12 },
+        rekey_kills: if full { 100 } else { 6 },
         swaps,
         takeovers,
         pinging_connections: 100,
