@@ -34,7 +34,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run certward: the API and the gateway, or one of the two
     #[command(
-        after_help = "SIGTERM and SIGINT drain and end it; SIGHUP re-reads the API's certificate and the log level."
+        after_help = "SIGTERM and SIGINT drain and end it; SIGHUP re-reads the API's certificate, the log level and the places of the master keys."
     )]
     Serve(ServeArgs),
     /// Make the store, the master key and the first admin key

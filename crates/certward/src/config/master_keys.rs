@@ -66,7 +66,7 @@ impl ReadError {
         matches!(self, Self::File(MasterKeyError::File { source, .. }) if source.kind() == ErrorKind::NotFound)
     }
 
-    fn explain(self) -> anyhow::Error {
+    fn explain(self, source: &MasterKeySource) -> anyhow::Error {
         match self {
             Self::Variable(error) => error.into(),
             Self::File(error @ MasterKeyError::File { .. }) => {
@@ -74,6 +74,8 @@ impl ReadError {
                     "{error}; bring it back, or give it by master_key_file or CERTWARD_MASTER_KEY"
                 )
             }
+            // The only one that does not name the file.
+            Self::File(error @ MasterKeyError::Form) => anyhow::anyhow!("{}: {error}", source.place()),
             Self::File(error) => error.into(),
         }
     }
@@ -107,9 +109,9 @@ impl MasterKeySources {
         // First: at the end of a rekey it is renamed to the current one.
         let next = match self.next.read() {
             Err(error) if error.is_missing() => None,
-            next => Some(next.map_err(ReadError::explain)?),
+            next => Some(next.map_err(|error| error.explain(&self.next))?),
         };
-        let current = self.current.read().map_err(ReadError::explain)?;
+        let current = self.current.read().map_err(|error| error.explain(&self.current))?;
         Ok(ReadMasterKeys { current, next })
     }
 }

@@ -377,7 +377,8 @@ fn a_next_master_key_that_is_not_there_is_none_and_a_wrong_one_is_an_error() {
     let next = folder.path().join("master.key.next");
     std::fs::write(&next, "0f").unwrap();
     std::fs::set_permissions(&next, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    assert!(config.read_master_keys().unwrap_err().to_string().contains("64 hexadecimal digits"));
+    let error = config.read_master_keys().unwrap_err().to_string();
+    assert!(error.contains("master.key.next: ") && error.contains("64 hexadecimal digits"), "{error}");
     std::fs::write(&next, &digits).unwrap();
     assert!(config.read_master_keys().unwrap().next.is_some());
 }

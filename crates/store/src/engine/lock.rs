@@ -12,7 +12,9 @@ use crate::{StoreError, engine::row};
 // 4. `nodes_stay` or `nodes_change`;
 // 5. a deployment's row, or `absent_deployment`;
 // 6. the generation (a row of `counter`);
-// 7. `hosts`.
+// 7. `hosts`;
+// 8. the row of the master key's check value (shared), to seal. The switch of a rekey takes it
+//    exclusively, and no other lock before.
 //
 // `expiry` comes first, or last: its task waits for no deployment, and writes rows of `ending` by
 // number.

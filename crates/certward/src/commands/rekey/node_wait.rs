@@ -108,8 +108,8 @@ impl<'a> NodeWait<'a> {
             ),
             Some(_) => anyhow::anyhow!(
                 "these nodes do not hold the new master key: {}. Give it to each, as master.key.next in its data folder, by \
-                 master_key_next_file or CERTWARD_MASTER_KEY_NEXT (here it is in {place}), and run `certward rekey` again. A node of \
-                 an older release is upgraded first; leave out one that is lost with --without NODE",
+                 master_key_next_file or CERTWARD_MASTER_KEY_NEXT (here it is in {place}), and run `certward rekey` again. The \
+                 log of a node names a file that it cannot use; one of an older release is upgraded first; leave out one that is lost with --without NODE",
                 names(missing)
             ),
         }
