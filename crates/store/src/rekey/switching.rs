@@ -1,12 +1,10 @@
 use sqlx::AnyConnection;
 
-use aws_lc_rs::hmac;
-use zeroize::Zeroizing;
-
 use crate::{
     AuditEntry, KeyHolder, MasterKey, MasterKeyId, NodeId, Rekey, RekeyError, Store, StoreError, Timestamp,
     repo::{node_process, rekey},
     sealed::{
+        kept_audit_key,
         sealing::Sealer,
         secret::{self, identity_of, key_of},
     },
@@ -133,13 +131,6 @@ async fn switch(
     rekey::insert(conn, &rekey, &identity).await?;
     secret::replace_check(conn, resealed).await?;
     // Rows of the audit from before stay verifiable.
-    let name = format!("audit.{}", rekey.from);
-    secret::insert(conn, to, &name, audit_key(from).as_slice(), now).await?;
+    kept_audit_key::keep(conn, from, to, now).await?;
     Ok(rekey)
-}
-
-/// The key of the audit's chain under this master key.
-fn audit_key(master_key: &MasterKey) -> Zeroizing<Vec<u8>> {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, master_key.0.as_slice());
-    Zeroizing::new(hmac::sign(&key, b"certward audit chain").as_ref().to_vec())
 }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     MasterKey, MasterKeyId, StoreError,
-    sealed::{master_key_id::KEY_ID, random},
+    sealed::{audit_key::AuditKey, master_key_id::KEY_ID, random},
 };
 
 const FORMAT: u8 = 1;
@@ -41,15 +41,21 @@ pub(crate) struct RecordPlace<'a> {
 pub(crate) struct Sealer {
     key: RandomizedNonceKey,
     id: MasterKeyId,
+    audit_key: AuditKey,
 }
 
 impl Sealer {
     pub(crate) fn new(master: &MasterKey) -> Self {
-        Self { key: aes(master.0.as_slice()), id: MasterKeyId::of(master) }
+        Self { key: aes(master.0.as_slice()), id: MasterKeyId::of(master), audit_key: AuditKey::of(master) }
     }
 
     pub(crate) fn id(&self) -> MasterKeyId {
         self.id
+    }
+
+    /// For rows that are written now.
+    pub(crate) fn audit_key(&self) -> &AuditKey {
+        &self.audit_key
     }
 
     pub(crate) fn seal(&self, place: RecordPlace<'_>, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
