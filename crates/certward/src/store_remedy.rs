@@ -26,6 +26,9 @@ pub(crate) fn of(error: &StoreError) -> &'static str {
         StoreError::NotOwn(_) => {
             "run certward as the folder's user (runuser -u USER -- certward …), or give folder and files to this one (chown -R); put a file in the place of a link"
         }
+        StoreError::TooOld(_) => {
+            "start this certward on it once (`certward serve`), which brings it up to date"
+        }
         StoreError::TooNew(_) => "use that certward, or a later one, or a backup from before",
         StoreError::Unavailable(_) => "see that it runs, can be reached and has room",
         StoreError::Corrupt(_) | StoreError::Sealed(_) => "bring back a backup",

@@ -4,10 +4,10 @@
 //! transaction and hold until its end. A [`DeploymentRef`] excludes a later deployment of the same
 //! id.
 
-use certward_store::{ApiKey, ApiKeyRecord, Deployment, DeploymentRef, Scope, StoreError, Tx};
+use certward_store::{ApiKeyRecord, AuditOrigin, Deployment, DeploymentRef, Scope, StoreError, Tx};
 use thiserror::Error;
 
-use crate::Lifecycle;
+use crate::{Lifecycle, Requester};
 
 /// Why no change is begun.
 #[derive(Debug, Error)]
@@ -26,23 +26,31 @@ pub enum Denied {
 pub(crate) struct Acting {
     pub(crate) tx: Tx,
     pub(crate) actor: ApiKeyRecord,
+    pub(crate) origin: AuditOrigin,
 }
 
 impl Lifecycle {
-    pub(crate) async fn begin_as(&self, key: &ApiKey, scope: Scope) -> Result<Acting, Denied> {
-        Acting::with(self.store.begin_as(key).await?, scope)
+    pub(crate) async fn begin_as(&self, requester: Requester<'_>, scope: Scope) -> Result<Acting, Denied> {
+        Acting::with(self.store.begin_as(requester.key).await?, requester, scope)
     }
 
     /// For changes that affect other keys.
-    pub(crate) async fn begin_on_keys_as(&self, key: &ApiKey) -> Result<Acting, Denied> {
-        Acting::with(self.store.begin_on_keys_as(key).await?, Scope::Admin)
+    pub(crate) async fn begin_on_keys_as(&self, requester: Requester<'_>) -> Result<Acting, Denied> {
+        Acting::with(self.store.begin_on_keys_as(requester.key).await?, requester, Scope::Admin)
     }
 }
 
 impl Acting {
-    fn with(begun: Option<(Tx, ApiKeyRecord)>, scope: Scope) -> Result<Self, Denied> {
+    fn with(
+        begun: Option<(Tx, ApiKeyRecord)>,
+        requester: Requester<'_>,
+        scope: Scope,
+    ) -> Result<Self, Denied> {
         let (tx, actor) = begun.ok_or(Denied::NoKey)?;
-        if actor.may(scope) { Ok(Self { tx, actor }) } else { Err(Denied::NoScope(scope)) }
+        if !actor.may(scope) {
+            return Err(Denied::NoScope(scope));
+        }
+        Ok(Self { tx, actor, origin: requester.origin() })
     }
 
     /// The deployment, locked. `None`: gone, replaced, or not visible to the key.

@@ -1,10 +1,11 @@
 use certward_store::{
-    AlertChannel, AlertReceiver, ApiKey, ApiKeyRecord, AuditEntry, ChannelId, ProjectId, Scope, StoreError,
+    AlertChannel, AlertReceiver, ApiKeyRecord, AuditEntry, AuditOrigin, ChannelId, ProjectId, Scope,
+    StoreError,
 };
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::{AlertMessage, Denied, Lifecycle, Undelivered, acting::Acting};
+use crate::{AlertMessage, Denied, Lifecycle, Requester, Undelivered, acting::Acting};
 
 /// Of each project, and of the operator.
 const CHANNELS_MAX: u64 = 20;
@@ -55,12 +56,12 @@ impl Lifecycle {
     }
 
     /// Adds a channel; from now on it receives the alerts that are recorded.
-    pub async fn create_alert_channel(
+    pub async fn create_alert_channel<'a>(
         &self,
-        actor: &ApiKey,
+        actor: impl Into<Requester<'a>>,
         new: NewAlertChannel,
     ) -> Result<AlertChannel, AlertChannelError> {
-        let Acting { mut tx, actor } = self.begin_as(actor, Scope::Admin).await?;
+        let Acting { mut tx, actor, origin } = self.begin_as(actor.into(), Scope::Admin).await?;
         match &new.project {
             None if actor.projects.is_some() => return Err(AlertChannelError::LimitedKey),
             None => {}
@@ -77,22 +78,22 @@ impl Lifecycle {
         let NewAlertChannel { name, project, receiver } = new;
         let channel = AlertChannel { id, project, name, receiver, created_at: tx.now() };
         tx.insert_alert_channel(&channel).await?;
-        tx.audit(entry(&actor, "alert-channel.create", &channel)).await?;
+        tx.audit(entry(origin, "alert-channel.create", &channel));
         tx.commit().await?;
         Ok(channel)
     }
 
     /// Removes a channel with its deliveries.
-    pub async fn remove_alert_channel(
+    pub async fn remove_alert_channel<'a>(
         &self,
-        actor: &ApiKey,
+        actor: impl Into<Requester<'a>>,
         id: &ChannelId,
     ) -> Result<(), AlertChannelError> {
-        let Acting { mut tx, actor } = self.begin_as(actor, Scope::Admin).await?;
+        let Acting { mut tx, actor, origin } = self.begin_as(actor.into(), Scope::Admin).await?;
         let channel = tx.alert_channel(id).await?.filter(|channel| sees(&actor, channel));
         let channel = channel.ok_or(AlertChannelError::NotFound)?;
         tx.remove_alert_channel(id).await?;
-        tx.audit(entry(&actor, "alert-channel.remove", &channel)).await?;
+        tx.audit(entry(origin, "alert-channel.remove", &channel));
         Ok(tx.commit().await?)
     }
 
@@ -126,12 +127,15 @@ fn sees(actor: &ApiKeyRecord, channel: &AlertChannel) -> bool {
     }
 }
 
-fn entry(actor: &ApiKeyRecord, action: &'static str, channel: &AlertChannel) -> AuditEntry {
+fn entry(origin: AuditOrigin, action: &'static str, channel: &AlertChannel) -> AuditEntry {
     let kind = match channel.receiver {
         AlertReceiver::Webhook { .. } => "webhook",
         AlertReceiver::Mail { .. } => "mail",
     };
     let of = channel.project.as_ref().map_or("all projects", |project| project.as_str());
-    let (actor, subject) = (actor.key.to_string(), channel.id.to_string());
-    AuditEntry { actor, action, subject, detail: format!("{kind}, {of}") }
+    AuditEntry {
+        detail: format!("{kind}, {of}"),
+        project: channel.project.clone(),
+        ..AuditEntry::new(origin, action, channel.id.as_str())
+    }
 }

@@ -1,9 +1,9 @@
 use certward_store::{
-    ApiKey, ApiKeyRecord, AuditEntry, Deployment, DeploymentId, DeploymentPatch, DeploymentRef,
+    AuditEntry, AuditOrigin, CertificateChange, Deployment, DeploymentId, DeploymentPatch, DeploymentRef,
     DeploymentSpec, ProjectId, Scope, Timestamp, TlsState, VersionId,
 };
 
-use crate::{DeploymentError, Lifecycle, acting::Acting, boundary, state};
+use crate::{DeploymentError, Lifecycle, Requester, acting::Acting, boundary, fingerprints, state};
 
 /// A deployment to create.
 #[derive(Debug, Clone)]
@@ -18,13 +18,13 @@ pub struct NewDeployment {
 
 impl Lifecycle {
     /// Creates a deployment.
-    pub async fn create_deployment(
+    pub async fn create_deployment<'a>(
         &self,
-        actor: &ApiKey,
+        actor: impl Into<Requester<'a>>,
         new: NewDeployment,
     ) -> Result<Deployment, DeploymentError> {
         let project = new.project.unwrap_or_else(ProjectId::default_project);
-        let Acting { mut tx, actor } = self.begin_as(actor, Scope::Deployments).await?;
+        let Acting { mut tx, actor, origin } = self.begin_as(actor.into(), Scope::Deployments).await?;
         if tx.project(&project).await?.is_none() || !actor.sees(&project) {
             return Err(DeploymentError::NoProject);
         }
@@ -46,21 +46,21 @@ impl Lifecycle {
         boundary::check_quota(&mut tx, &self.settings, &deployment.project).await?;
         tx.insert_deployment(&deployment).await??;
         boundary::check(&mut tx, &self.settings, &actor, None, &deployment).await?;
-        tx.audit(entry(&actor, "deployment.create", &deployment)).await?;
+        tx.audit(entry(origin, "deployment.create", &deployment));
         tx.commit().await?;
         Ok(deployment)
     }
 
     /// Changes a deployment. New hosts or entry points make it `pending` again.
-    pub async fn change_deployment(
+    pub async fn change_deployment<'a>(
         &self,
-        actor: &ApiKey,
+        actor: impl Into<Requester<'a>>,
         deployment: &DeploymentRef,
         patch: DeploymentPatch,
     ) -> Result<Deployment, DeploymentError> {
-        let mut acting = self.begin_as(actor, Scope::Deployments).await?;
+        let mut acting = self.begin_as(actor.into(), Scope::Deployments).await?;
         let before = acting.deployment(deployment).await?.ok_or(DeploymentError::NotFound)?;
-        let (Acting { mut tx, actor }, id) = (acting, &deployment.id);
+        let (Acting { mut tx, actor, origin }, id) = (acting, &deployment.id);
         let spec = without_duplicates(patch.applied_to(before.spec.clone()));
         let mut after = Deployment { spec, ..before.clone() };
         if after == before {
@@ -74,24 +74,29 @@ impl Lifecycle {
             tx.set_tls(id, after.generation, &after.tls).await?;
             tx.count_nodes(id).await?;
         }
-        tx.audit(entry(&actor, "deployment.change", &after)).await?;
+        tx.audit(entry(origin, "deployment.change", &after));
         tx.commit().await?;
         Ok(after)
     }
 
     /// Removes a deployment with its certificate, keys, hosts and connections.
-    pub async fn remove_deployment(
+    pub async fn remove_deployment<'a>(
         &self,
-        actor: &ApiKey,
+        actor: impl Into<Requester<'a>>,
         deployment: &DeploymentRef,
-    ) -> Result<(), DeploymentError> {
-        let mut acting = self.begin_as(actor, Scope::Deployments).await?;
+    ) -> Result<CertificateChange, DeploymentError> {
+        let mut acting = self.begin_as(actor.into(), Scope::Deployments).await?;
         let deployment = acting.deployment(deployment).await?.ok_or(DeploymentError::NotFound)?;
-        let Acting { mut tx, actor } = acting;
+        let Acting { mut tx, origin, .. } = acting;
+        let certificate = fingerprints::removal(&mut tx, &deployment).await?;
         tx.draw_generation(&deployment.id).await?;
         tx.remove_deployment(&deployment.id).await?;
-        tx.audit(entry(&actor, "deployment.remove", &deployment)).await?;
-        Ok(tx.commit().await?)
+        tx.audit(AuditEntry {
+            certificate: certificate.clone(),
+            ..entry(origin, "deployment.remove", &deployment)
+        });
+        tx.commit().await?;
+        Ok(certificate)
     }
 
     fn pending_again(&self, version: VersionId, now: Timestamp) -> TlsState {
@@ -134,14 +139,14 @@ fn without_duplicates(mut spec: DeploymentSpec) -> DeploymentSpec {
     spec
 }
 
-fn entry(actor: &ApiKeyRecord, action: &'static str, deployment: &Deployment) -> AuditEntry {
+fn entry(origin: AuditOrigin, action: &'static str, deployment: &Deployment) -> AuditEntry {
     AuditEntry {
-        actor: actor.key.to_string(),
-        action,
-        subject: deployment.id.to_string(),
         detail: format!(
             "generation {}, project {}, {}",
             deployment.generation, deployment.project, deployment.spec
         ),
+        project: Some(deployment.project.clone()),
+        deployment: Some(deployment.id.clone()),
+        ..AuditEntry::new(origin, action, deployment.id.as_str())
     }
 }

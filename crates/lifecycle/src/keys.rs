@@ -1,10 +1,10 @@
 use certward_store::{
-    ApiKey, ApiKeyRecord, ApiSecret, AuditEntry, EndingKind, EndingOwner, ProjectId, Scope, Store,
-    StoreError, Timestamp, Tx,
+    ApiKey, ApiKeyRecord, ApiSecret, AuditEntry, AuditOrigin, EndingKind, EndingOwner, ProjectId, Scope,
+    Store, StoreError, Timestamp, Tx,
 };
 use thiserror::Error;
 
-use crate::{Denied, ExpiryRules, Lifecycle, Lifetime, acting::Acting, expiry::listing};
+use crate::{Denied, ExpiryRules, Lifecycle, Lifetime, Requester, acting::Acting, expiry::listing};
 
 /// An API key to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,12 +54,12 @@ pub enum KeyError {
 
 impl Lifecycle {
     /// Creates a key. The secret is not shown again.
-    pub async fn create_key(
+    pub async fn create_key<'a>(
         &self,
-        actor: &ApiKey,
+        actor: impl Into<Requester<'a>>,
         new: &NewKey<'_>,
     ) -> Result<(ApiKeyRecord, ApiSecret), KeyError> {
-        let Acting { mut tx, actor } = self.begin_on_keys_as(actor).await?;
+        let Acting { mut tx, actor, origin } = self.begin_on_keys_as(actor.into()).await?;
         let more_reach = new.projects.is_none() && actor.projects.is_some();
         let longer = actor.expires_at.is_some_and(|end| new.expires_at.is_none_or(|wanted| wanted > end));
         if more_reach || longer || !new.scopes.iter().all(|scope| actor.may(*scope)) {
@@ -73,7 +73,7 @@ impl Lifecycle {
                 return Err(KeyError::NoProject(project.clone()));
             }
         }
-        let made = insert(&mut tx, actor.key.as_str(), new).await?;
+        let made = insert(&mut tx, origin, new).await?;
         list(&mut tx, &self.settings.expiry_rules, &made.0).await?;
         tx.commit().await?;
         Ok(made)
@@ -82,14 +82,19 @@ impl Lifecycle {
     /// Creates an admin key for `init`, which has access to the files.
     pub async fn create_first_key(store: &Store) -> Result<(ApiKeyRecord, ApiSecret), StoreError> {
         let mut tx = store.begin().await?;
-        let made = insert(&mut tx, "certward", &NewKey::new("admin", &[Scope::Admin], None)).await?;
+        let made =
+            insert(&mut tx, AuditOrigin::certward(), &NewKey::new("admin", &[Scope::Admin], None)).await?;
         tx.commit().await?;
         Ok(made)
     }
 
     /// Revokes a key. Keys outside the actor's projects are not found.
-    pub async fn revoke_key(&self, actor: &ApiKey, key: &ApiKey) -> Result<(), KeyError> {
-        let Acting { mut tx, actor } = self.begin_on_keys_as(actor).await?;
+    pub async fn revoke_key<'a>(
+        &self,
+        actor: impl Into<Requester<'a>>,
+        key: &ApiKey,
+    ) -> Result<(), KeyError> {
+        let Acting { mut tx, actor, origin } = self.begin_on_keys_as(actor.into()).await?;
         let admins = tx.admin_keys().await?;
         let found =
             tx.api_key(key).await?.filter(|found| reaches(&actor, found)).ok_or(KeyError::NotFound)?;
@@ -97,14 +102,18 @@ impl Lifecycle {
             return Err(KeyError::LastAdmin);
         }
         tx.remove_api_key(key).await?;
-        tx.audit(entry(actor.key.as_str(), "key.revoke", &found)).await?;
+        tx.audit(entry(origin, "key.revoke", &found));
         Ok(tx.commit().await?)
     }
 }
 
-async fn insert(tx: &mut Tx, actor: &str, new: &NewKey<'_>) -> Result<(ApiKeyRecord, ApiSecret), StoreError> {
+async fn insert(
+    tx: &mut Tx,
+    origin: AuditOrigin,
+    new: &NewKey<'_>,
+) -> Result<(ApiKeyRecord, ApiSecret), StoreError> {
     let made = tx.insert_api_key(new.name, new.scopes, new.projects, new.expires_at).await?;
-    tx.audit(entry(actor, "key.create", &made.0)).await?;
+    tx.audit(entry(origin, "key.create", &made.0));
     Ok(made)
 }
 
@@ -130,7 +139,7 @@ fn reaches(actor: &ApiKeyRecord, key: &ApiKeyRecord) -> bool {
     }
 }
 
-fn entry(actor: &str, action: &'static str, key: &ApiKeyRecord) -> AuditEntry {
+fn entry(origin: AuditOrigin, action: &'static str, key: &ApiKeyRecord) -> AuditEntry {
     let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
-    AuditEntry { actor: actor.to_owned(), action, subject: key.key.to_string(), detail: scopes.join(" ") }
+    AuditEntry { detail: scopes.join(" "), ..AuditEntry::new(origin, action, key.key.as_str()) }
 }

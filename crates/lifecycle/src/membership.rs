@@ -1,7 +1,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use certward_store::{
-    AuditEntry, Deployment, DeploymentId, FeedPosition, Generation, NodeId, Session, StoreError, TlsState, Tx,
+    AuditEntry, AuditOrigin, Deployment, DeploymentId, FeedPosition, Generation, NodeId, Session, StoreError,
+    TlsState, Tx,
 };
 
 use tokio::sync::OnceCell;
@@ -301,8 +302,12 @@ async fn transition(
         TlsState::Absent => ("tls.deleted", "every node has let go".to_owned()),
         TlsState::Pending { .. } | TlsState::Terminated => return Ok(None),
     };
-    let entry = AuditEntry { actor: "certward".into(), action, subject: id.to_string(), detail };
-    tx.audit(entry).await?;
+    tx.audit(AuditEntry {
+        detail,
+        project: Some(deployment.project.clone()),
+        deployment: Some(id.clone()),
+        ..AuditEntry::new(AuditOrigin::certward(), action, id.as_str())
+    });
     Ok(proven)
 }
 

@@ -1,10 +1,10 @@
 use certward_store::{
-    ApiKey, ApiKeyRecord, AuditEntry, Boundary, HostSuffix, Project, ProjectId, Scope, StoreError,
-    SuffixRefused, UpstreamAllow,
+    AuditEntry, AuditOrigin, Boundary, HostSuffix, Project, ProjectId, Scope, StoreError, SuffixRefused,
+    UpstreamAllow,
 };
 use thiserror::Error;
 
-use crate::{Denied, Lifecycle, acting::Acting};
+use crate::{Denied, Lifecycle, Requester, acting::Acting};
 
 /// Changes of a project; `None` leaves a field.
 #[derive(Debug, Clone, Default)]
@@ -67,15 +67,15 @@ impl From<SuffixRefused> for ProjectError {
 
 impl Lifecycle {
     /// Creates a project; draws the id if absent.
-    pub async fn create_project(
+    pub async fn create_project<'a>(
         &self,
-        actor: &ApiKey,
+        actor: impl Into<Requester<'a>>,
         id: Option<ProjectId>,
         name: String,
         description: String,
         boundary: Boundary,
     ) -> Result<Project, ProjectError> {
-        let Acting { mut tx, actor } = self.begin_as(actor, Scope::Admin).await?;
+        let Acting { mut tx, actor, origin } = self.begin_as(actor.into(), Scope::Admin).await?;
         if actor.projects.is_some() {
             return Err(ProjectError::LimitedKey);
         }
@@ -87,20 +87,20 @@ impl Lifecycle {
         if project.boundary != Boundary::default() {
             tx.set_boundary(&project.id, &project.boundary).await??;
         }
-        tx.audit(entry(&actor, "project.create", &project.id, said(&project.boundary))).await?;
+        tx.audit(entry(origin, "project.create", &project.id, said(&project.boundary)));
         tx.commit().await?;
         Ok(project)
     }
 
     /// Changes a project. A boundary applies to later claims and dials; existing hosts must fit.
     /// Live connections stay.
-    pub async fn change_project(
+    pub async fn change_project<'a>(
         &self,
-        actor: &ApiKey,
+        actor: impl Into<Requester<'a>>,
         id: &ProjectId,
         change: ProjectChange,
     ) -> Result<Project, ProjectError> {
-        let Acting { mut tx, actor } = self.begin_as(actor, Scope::Admin).await?;
+        let Acting { mut tx, actor, origin } = self.begin_as(actor.into(), Scope::Admin).await?;
         let before = tx.project_to_change(id).await?.filter(|_| actor.sees(id));
         let before = before.ok_or(ProjectError::NotFound)?;
         let after = change.applied_to(before.clone());
@@ -114,15 +114,19 @@ impl Lifecycle {
         if after.boundary != before.boundary {
             tx.set_boundary(id, &after.boundary).await??;
         }
-        tx.audit(entry(&actor, "project.change", id, said(&after.boundary))).await?;
+        tx.audit(entry(origin, "project.change", id, said(&after.boundary)));
         tx.commit().await?;
         Ok(after)
     }
 
     /// Removes an empty project; its suffixes become free.
-    pub async fn remove_project(&self, actor: &ApiKey, id: &ProjectId) -> Result<(), ProjectError> {
+    pub async fn remove_project<'a>(
+        &self,
+        actor: impl Into<Requester<'a>>,
+        id: &ProjectId,
+    ) -> Result<(), ProjectError> {
         // Keys limited to the project are affected.
-        let Acting { mut tx, actor } = self.begin_on_keys_as(actor).await?;
+        let Acting { mut tx, actor, origin } = self.begin_on_keys_as(actor.into()).await?;
         if tx.project_to_remove(id).await?.is_none() || !actor.sees(id) {
             return Err(ProjectError::NotFound);
         }
@@ -134,7 +138,7 @@ impl Lifecycle {
             count => return Err(ProjectError::NotEmpty(count)),
         }
         tx.remove_project(id).await?;
-        tx.audit(entry(&actor, "project.remove", id, String::new())).await?;
+        tx.audit(entry(origin, "project.remove", id, String::new()));
         Ok(tx.commit().await?)
     }
 }
@@ -157,8 +161,8 @@ impl ProjectChange {
     }
 }
 
-fn entry(actor: &ApiKeyRecord, action: &'static str, id: &ProjectId, detail: String) -> AuditEntry {
-    AuditEntry { actor: actor.key.to_string(), action, subject: id.to_string(), detail }
+fn entry(origin: AuditOrigin, action: &'static str, id: &ProjectId, detail: String) -> AuditEntry {
+    AuditEntry { detail, project: Some(id.clone()), ..AuditEntry::new(origin, action, id.as_str()) }
 }
 
 fn said(boundary: &Boundary) -> String {

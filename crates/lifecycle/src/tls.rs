@@ -2,14 +2,14 @@ use std::{sync::Arc, time::Duration};
 
 use certward_pki::{Circumstances, Finding, Judgement, Material, TlsType, Upload, findings_as_of};
 use certward_store::{
-    ApiKey, ApiKeyRecord, AuditEntry, Deployment, DeploymentId, DeploymentRef, Scope, StoreError, Timestamp,
-    TlsState, TrustScope, Version,
+    ApiKey, AuditEntry, AuditOrigin, CertificateChange, Deployment, DeploymentRef, Scope, StoreError,
+    Timestamp, TlsState, TrustScope, Version,
 };
 use thiserror::Error;
 
 use crate::{
-    Denied, Lifecycle, acting::Acting, days_left, deployments::entry_points_differ, judge_pool::TooMany,
-    state,
+    Denied, Lifecycle, Requester, acting::Acting, days_left, deployments::entry_points_differ, fingerprints,
+    judge_pool::TooMany, state,
 };
 
 /// A certificate as shown to operators.
@@ -38,6 +38,15 @@ pub struct CertificateView {
     pub common_name: Option<String>,
     /// The upload's findings, as of now.
     pub warnings: Vec<Finding>,
+}
+
+/// An upload that is now the newest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptedUpload {
+    /// As shown.
+    pub view: CertificateView,
+    /// What it replaced.
+    pub change: CertificateChange,
 }
 
 /// The newest upload's status.
@@ -168,61 +177,67 @@ impl Lifecycle {
     }
 
     /// POST: sets the first certificate. Durable on return.
-    pub async fn create_tls(
+    pub async fn create_tls<'a>(
         &self,
-        actor: &ApiKey,
+        actor: impl Into<Requester<'a>>,
         deployment: &DeploymentRef,
         upload: Arc<Upload>,
-    ) -> Result<CertificateView, TlsError> {
-        self.accept(Change::Create, actor, deployment, upload).await
+    ) -> Result<AcceptedUpload, TlsError> {
+        self.accept(Change::Create, actor.into(), deployment, upload).await
     }
 
     /// PUT: replaces the certificate. Durable on return.
-    pub async fn replace_tls(
+    pub async fn replace_tls<'a>(
         &self,
-        actor: &ApiKey,
+        actor: impl Into<Requester<'a>>,
         deployment: &DeploymentRef,
         upload: Arc<Upload>,
-    ) -> Result<CertificateView, TlsError> {
-        self.accept(Change::Replace, actor, deployment, upload).await
+    ) -> Result<AcceptedUpload, TlsError> {
+        self.accept(Change::Replace, actor.into(), deployment, upload).await
     }
 
     /// DELETE: erases all keys; nodes close connections. Durable on return.
-    pub async fn delete_tls(&self, actor: &ApiKey, deployment: &DeploymentRef) -> Result<(), TlsError> {
-        let mut acting = self.begin_as(actor, Scope::Tls).await?;
-        let Deployment { id, tls, .. } =
-            acting.deployment(deployment).await?.ok_or(TlsError::NoDeployment)?;
-        Change::Replace.admits(&tls)?;
-        let Acting { mut tx, actor } = acting;
+    pub async fn delete_tls<'a>(
+        &self,
+        actor: impl Into<Requester<'a>>,
+        deployment: &DeploymentRef,
+    ) -> Result<CertificateChange, TlsError> {
+        let mut acting = self.begin_as(actor.into(), Scope::Tls).await?;
+        let deployment = acting.deployment(deployment).await?.ok_or(TlsError::NoDeployment)?;
+        Change::Replace.admits(&deployment.tls)?;
+        let Acting { mut tx, origin, .. } = acting;
+        let change = fingerprints::removal(&mut tx, &deployment).await?;
+        let Deployment { id, project, .. } = deployment;
         let generation = tx.draw_generation(&id).await?;
         tx.erase_keys(&id).await?;
         let holders = tx.count_nodes(&id).await?;
         let next = if holders == 0 { TlsState::Absent } else { TlsState::Terminated };
         tx.set_tls(&id, generation, &next).await?;
         tx.audit(AuditEntry {
-            actor: actor.key.to_string(),
-            action: "tls.delete",
-            subject: id.to_string(),
             detail: format!("generation {generation}"),
-        })
-        .await?;
-        Ok(tx.commit().await?)
+            project: Some(project),
+            certificate: change.clone(),
+            deployment: Some(id.clone()),
+            ..AuditEntry::new(origin, "tls.delete", id.as_str())
+        });
+        tx.commit().await?;
+        Ok(change)
     }
 
     /// Judges outside of the transaction, the only writer; again if the deployment changed.
     async fn accept(
         &self,
         change: Change,
-        actor: &ApiKey,
+        actor: Requester<'_>,
         wanted: &DeploymentRef,
         upload: Arc<Upload>,
-    ) -> Result<CertificateView, TlsError> {
+    ) -> Result<AcceptedUpload, TlsError> {
         let found = self.store.read().deployment(&wanted.id).await?.filter(|found| wanted.means(found));
         let mut judged_for = found.ok_or(TlsError::NoDeployment)?;
         for _ in 0..JUDGEMENTS_MAX {
             change.admits(&judged_for.tls)?;
             let Judgement { findings, material, .. } =
-                self.check_tls(actor, &judged_for, Arc::clone(&upload)).await?;
+                self.check_tls(actor.key, &judged_for, Arc::clone(&upload)).await?;
             let Some(material) = material else { return Err(TlsError::Refused(findings)) };
 
             let mut acting = self.begin_as(actor, Scope::Tls).await?;
@@ -239,11 +254,11 @@ impl Lifecycle {
     async fn keep(
         &self,
         change: Change,
-        Acting { mut tx, actor }: Acting,
+        Acting { mut tx, origin, .. }: Acting,
         deployment: &Deployment,
         findings: Vec<Finding>,
         material: &Material,
-    ) -> Result<CertificateView, TlsError> {
+    ) -> Result<AcceptedUpload, TlsError> {
         let id = &deployment.id;
         let replaced = match deployment.tls.version() {
             Some(version) => tx.version(id, version).await?,
@@ -267,9 +282,13 @@ impl Lifecycle {
         let pending = state::pending(version.version, tx.now(), self.settings.prove_within);
         tx.set_tls(id, generation, &pending).await?;
         tx.count_nodes(id).await?;
-        tx.audit(change.audit(&actor, id, &version, material)).await?;
+        let certificate = fingerprints::replacement(replaced.as_ref(), &version);
+        tx.audit(AuditEntry {
+            certificate: certificate.clone(),
+            ..change.audit(origin, deployment, &version, material)
+        });
         tx.commit().await?;
-        Ok(self.view(version, Status::Pending))
+        Ok(AcceptedUpload { view: self.view(version, Status::Pending), change: certificate })
     }
 
     /// As of now: an upload may end, or become valid, after it was accepted.
@@ -315,18 +334,18 @@ impl Change {
 
     fn audit(
         self,
-        actor: &ApiKeyRecord,
-        id: &DeploymentId,
+        origin: AuditOrigin,
+        deployment: &Deployment,
         version: &Version,
         material: &Material,
     ) -> AuditEntry {
+        let action = match self {
+            Self::Create => "tls.create",
+            Self::Replace => "tls.replace",
+        };
         AuditEntry {
-            actor: actor.key.to_string(),
-            action: match self {
-                Self::Create => "tls.create",
-                Self::Replace => "tls.replace",
-            },
-            subject: id.to_string(),
+            project: Some(deployment.project.clone()),
+            deployment: Some(deployment.id.clone()),
             detail: format!(
                 "version {}, {}, {} client CAs, expires {}",
                 version.version,
@@ -334,6 +353,7 @@ impl Change {
                 version.client_cas.len(),
                 material.bundle.not_after(),
             ),
+            ..AuditEntry::new(origin, action, deployment.id.as_str())
         }
     }
 }

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use certward_lifecycle::{CertificateView, DeploymentError, TlsError};
+use certward_lifecycle::{AcceptedUpload, DeploymentError, TlsError};
 use certward_pki::{Code, HostName, Profile};
 use certward_store::{DeploymentPatch, DeploymentRef, Generation, ProjectId};
 use support::{Authority, Uploads, World};
@@ -18,7 +18,7 @@ fn hosts(names: &[&str]) -> DeploymentPatch {
 }
 
 impl World {
-    async fn creating(&self, ca: &Authority) -> JoinHandle<Result<CertificateView, TlsError>> {
+    async fn creating(&self, ca: &Authority) -> JoinHandle<Result<AcceptedUpload, TlsError>> {
         let (lifecycle, admin, this) = (self.lifecycle.clone(), self.admin.clone(), self.this().await);
         let upload = ca.one_way().into();
         tokio::spawn(async move { lifecycle.create_tls(&admin, &this, upload).await })
@@ -45,7 +45,7 @@ async fn an_upload_is_judged_for_the_hosts_that_it_is_stored_for() {
     rehearsals.begun().await;
     rehearsals.go_on();
     let made = ended(creating).await.unwrap();
-    let codes: Vec<_> = made.warnings.iter().map(|finding| finding.code).collect();
+    let codes: Vec<_> = made.view.warnings.iter().map(|finding| finding.code).collect();
     assert!(codes.contains(&Code::HostNotCovered), "{codes:?}");
 }
 

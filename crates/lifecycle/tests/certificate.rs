@@ -10,7 +10,7 @@ use certward_lifecycle::{
     Member, NewDeployment, ProofFailure, TlsError, TlsView, assignment_in, material_in,
 };
 use certward_pki::{Code, HostName, NoEntryPoint};
-use certward_store::{DeploymentPatch, Generation, NodeId, ProjectId, TlsState};
+use certward_store::{AuditPage, DeploymentPatch, Generation, NodeId, ProjectId, TlsState};
 use support::{Authority, Uploads, World, given, not_proven, self_signed};
 
 #[tokio::test]
@@ -39,14 +39,15 @@ async fn a_certificate_is_created_proven_replaced_and_deleted() {
         .lifecycle
         .store()
         .read()
-        .audit(20)
+        .audit(&AuditPage { limit: 20, ..AuditPage::default() })
         .await
         .unwrap()
         .into_iter()
         .rev()
-        .map(|record| record.action)
+        .map(|listed| listed.record.action)
         .collect();
     let expected = [
+        "audit.start",
         "key.create",
         "deployment.create",
         "tls.create",

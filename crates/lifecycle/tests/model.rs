@@ -400,7 +400,7 @@ impl<'a> Stage<'a> {
     async fn delete(&mut self) {
         let this = self.world.this().await;
         match self.world.lifecycle.delete_tls(&self.world.admin, &this).await {
-            Ok(()) => {
+            Ok(_) => {
                 assert!(self.book.version.take().is_some());
                 let generation = self.note_row().await;
                 self.book.change(generation, State::Terminated);

@@ -45,6 +45,9 @@ pub enum StoreError {
     /// The data folder, or a file in it, has another owner or is a link.
     #[error(transparent)]
     NotOwn(NotOwn),
+    /// Only read, and last used by an older certward.
+    #[error("the store was last used by an older certward (schema {0})")]
+    TooOld(i64),
     /// Made by a newer certward.
     #[error("the store was made by a newer certward (schema {0})")]
     TooNew(i64),

@@ -8,6 +8,7 @@
 //! Start reading at [`Store`], which gives a [`Reader`] or begins a [`Tx`].
 
 mod address;
+mod audit;
 mod backup;
 mod engine;
 mod error;
@@ -30,6 +31,11 @@ mod transfer;
 mod tx;
 
 pub use address::Address;
+pub use audit::checkpoint::AuditCheckpoint;
+pub use audit::entry::{AuditEntry, AuditOrigin};
+pub use audit::fault::AuditFault;
+pub use audit::head::{AuditHead, AuditHeadError};
+pub use audit::record::{AuditLink, AuditRecord};
 pub use backup::error::BackupError;
 pub use backup::file::BackupFile;
 pub use backup::manifest::BackupManifest;
@@ -43,6 +49,7 @@ pub use inspection::{SchemaState, StoreInspection};
 pub use model::address_group::address_group;
 pub use model::api_key::ApiKey;
 pub use model::boundary::Boundary;
+pub use model::certificate_change::CertificateChange;
 pub use model::clock::{Clock, SystemClock, Timestamp};
 pub use model::connection_limit::{ConnectionLimit, ConnectionLimitError, ConnectionLimits};
 pub use model::deployment::{Deployment, DeploymentRef};
@@ -61,6 +68,7 @@ pub use model::mail_settings::{MailSettings, MailSettingsError};
 pub use model::proxy::{Proxy, ProxyProtocol};
 pub use model::receiver::AlertReceiver;
 pub use model::record_bytes::{RecordBytes, RecordBytesError};
+pub use model::request_id::RequestId;
 pub use model::tls_state::TlsState;
 pub use model::upstream::{Upstream, UpstreamError};
 pub use model::upstream_allow::{UpstreamAllow, UpstreamAllowError};
@@ -80,7 +88,8 @@ pub use repo::alert::{Alert, AlertPage};
 pub use repo::alert_channel::AlertChannel;
 pub use repo::alert_delivery::{Delivery, DeliveryOutcome, DeliveryState};
 pub use repo::api_key::{ApiKeyRecord, ApiSecret, Scope};
-pub use repo::audit::{AuditEntry, AuditRecord};
+pub use repo::audit::{AuditPage, ListedAudit};
+pub use repo::audit_verification::AuditReport;
 pub use repo::boundary::{Boundaries, Stamp, SuffixRefused};
 pub use repo::broker_trouble::{BrokerTrouble, ReportedTrouble, TROUBLE_LISTED_FOR, TroubleReport};
 pub use repo::ending::{EndingOwner, EndingPage, EndingScope, ExpiryWork};

@@ -41,6 +41,27 @@ impl Store {
         Self::open_on(Engine::open_beside(address).await?, keys.into(), clock).await
     }
 
+    /// To read beside a process that uses the store: takes no lock and migrates nothing.
+    ///
+    /// # Errors
+    /// As [`Store::open`], except [`StoreError::InUse`]; [`StoreError::TooOld`].
+    pub async fn open_to_read(
+        address: &Address,
+        keys: impl Into<MasterKeyRing>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        let engine = Engine::open_beside(address).await?;
+        match engine.version().await? {
+            0 => return Err(StoreError::NotInitialised),
+            version if version < schema::STORE.newest() => return Err(StoreError::TooOld(version)),
+            _ => {}
+        }
+        let mut conn = engine.read().await?;
+        step(schema::STORE.refuse_newer(&mut conn)).await?;
+        drop(conn);
+        Self::with(engine, keys.into(), clock).await
+    }
+
     async fn open_on(engine: Engine, keys: MasterKeyRing, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         bring_up_to_date(&engine).await?;
         Self::with(engine, keys, clock).await

@@ -6,7 +6,9 @@ use crate::{
     Store, StoreError,
     engine::pool::transact,
     repo::{
-        alert, audit, broker_trouble, feed, node, node_process, node_question, request_log, upstream_claim,
+        alert,
+        audit::{self, AuditPruned},
+        broker_trouble, feed, node, node_process, node_question, request_log, upstream_claim,
     },
 };
 
@@ -14,24 +16,24 @@ use crate::{
 const FEED_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Writers must not wait long.
 const PRUNED_AT_ONCE: u32 = 5_000;
+/// Changes wait for it.
+const AUDIT_PRUNED_AT_ONCE: u32 = 1_000;
 const CAUGHT_UP_AT_ONCE: u32 = 500;
 /// Per run: 1,000,000 rows.
 const PRUNES_MAX: u32 = 200;
 
 impl Store {
-    /// Prunes feed (7 days kept), audit (100,000 rows), alerts (400 days), reports of brokers,
-    /// questions between nodes (a minute), nodes (silent for an hour) and request log (its window),
-    /// and writes upstream claims that an older release omitted. Called periodically by one task
-    /// per node.
+    /// Prunes feed (7 days kept), alerts (400 days), reports of brokers, questions between nodes (a
+    /// minute), nodes (silent for an hour) and request log (its window), and writes upstream claims
+    /// that an older release omitted. Called periodically by one task per node.
     pub async fn prune(&self, request_window: Duration) -> Result<(), StoreError> {
         let engine = self.inner.engine()?;
         let now = self.now().await?;
         for _ in 0..PRUNES_MAX {
             let prune = async |conn: &mut AnyConnection| {
                 let feed = feed::prune(conn, now.before(FEED_RETENTION), PRUNED_AT_ONCE).await?;
-                let audit = audit::prune(conn, audit::KEPT, PRUNED_AT_ONCE).await?;
                 let alerts = alert::prune(conn, now, PRUNED_AT_ONCE).await?;
-                Ok(feed || audit || alerts)
+                Ok(feed || alerts)
             };
             if !transact(engine.begin().await?, prune).await? {
                 break;
@@ -63,5 +65,23 @@ impl Store {
             }
         }
         engine.checkpoint().await
+    }
+
+    /// Keeps about `kept` rows of the audit, with a checkpoint from which the chain continues.
+    /// `false`: nothing was pruned, since rows are missing, which a checkpoint would hide.
+    pub async fn prune_audit(&self, kept: u32) -> Result<bool, StoreError> {
+        let engine = self.inner.engine()?;
+        let now = self.now().await?;
+        for _ in 0..PRUNES_MAX {
+            let prune = async |conn: &mut AnyConnection| {
+                audit::prune(conn, &self.inner.keys, now, kept.into(), AUDIT_PRUNED_AT_ONCE).await
+            };
+            match transact(engine.begin().await?, prune).await? {
+                AuditPruned::Done => break,
+                AuditPruned::MoreRemain => {}
+                AuditPruned::Broken => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 }

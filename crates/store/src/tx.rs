@@ -4,9 +4,12 @@ use sqlx::{Any, AnyConnection, Transaction};
 use tokio::time::Instant;
 
 use crate::{
-    StoreError, Timestamp, engine::pool, metrics::StoreWork, postgres::listen, shared::StoreInner,
-    topic::Topic,
+    AuditEntry, StoreError, Timestamp, audit::append::append, engine::pool, metrics::StoreWork,
+    postgres::listen, shared::StoreInner, topic::Topic,
 };
+
+/// A step has a deadline, and a node that leaves may settle thousands of deployments.
+const AUDIT_STEP_ROWS: usize = 100;
 
 /// A write transaction, with its steps in `repo`. Dropped without [`Tx::commit`], it leaves no
 /// trace.
@@ -16,7 +19,7 @@ use crate::{
 /// Lock order, against deadlocks (`lock.rs` has all of it): the acting key
 /// ([`crate::Store::begin_as`], or [`crate::Store::begin_on_keys_as`] to change keys),
 /// [`Tx::api_key`], [`Tx::project_to_remove`], [`Tx::hold_nodes`] or [`Tx::hold_changes`],
-/// deployments, the generation.
+/// deployments, the generation, the audit (by [`Tx::commit`]).
 ///
 /// After an error or a cancelled step, further steps and the commit are refused. (PostgreSQL would
 /// answer the commit with a successful rollback.)
@@ -31,6 +34,7 @@ pub struct Tx {
     epoch: u64,
     broken: bool,
     wakes: bool,
+    audit: Vec<AuditEntry>,
 }
 
 impl fmt::Debug for Tx {
@@ -47,12 +51,18 @@ impl Tx {
         began: Instant,
         epoch: u64,
     ) -> Self {
-        Self { store, transaction, now, began, epoch, broken: false, wakes: false }
+        Self { store, transaction, now, began, epoch, broken: false, wakes: false, audit: Vec::new() }
     }
 
     /// The transaction's time: PostgreSQL's own, or the injected clock's on SQLite.
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// Notes a row of the audit. It is appended by the commit, since all nodes wait for the lock
+    /// on the chain's head: it must be the last one.
+    pub fn audit(&mut self, entry: AuditEntry) {
+        self.audit.push(entry);
     }
 
     /// Commits; fsync'd on return.
@@ -66,6 +76,10 @@ impl Tx {
             return Err(StoreError::unavailable("the database failed over during the change; try again"));
         }
         let store = Arc::clone(&self.store);
+        let (audit, now) = (std::mem::take(&mut self.audit), self.now);
+        for entries in audit.chunks(AUDIT_STEP_ROWS) {
+            self.step(async |conn| append(conn, &store.keys, now, entries).await).await?;
+        }
         if self.wakes {
             self.step(async |conn| listen::notify(conn, Topic::Changes, &store.notify_source).await).await?;
         }

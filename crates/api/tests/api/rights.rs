@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use certward_store::{
-    ApiKey, ApiKeyRecord, AuditRecord, Deployment, Generation, Project, RequestLimit, Scope,
+    ApiKey, ApiKeyRecord, AuditPage, AuditRecord, Deployment, Generation, ListedAudit, Project, RequestLimit,
+    Scope,
 };
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
@@ -368,9 +369,17 @@ impl Everything {
             deployments: store.read().deployments_after(None, 100).await.unwrap(),
             projects: store.read().projects().await.unwrap(),
             keys: store.read().api_keys().await.unwrap(),
-            audit: store.read().audit(1000).await.unwrap(),
+            audit: done(
+                &store.read().audit(&AuditPage { limit: 1000, ..AuditPage::default() }).await.unwrap(),
+            ),
         }
     }
+}
+
+/// Refusals are recorded, too.
+fn done(rows: &[ListedAudit]) -> Vec<AuditRecord> {
+    let records = rows.iter().map(|row| row.record.clone());
+    records.filter(|record| record.refusal.is_none()).collect()
 }
 
 struct Stage<'a> {

@@ -236,11 +236,11 @@ impl World {
     }
 
     pub(crate) async fn create(&self, upload: Upload) -> CertificateView {
-        self.lifecycle.create_tls(&self.admin, &self.this().await, upload.into()).await.unwrap()
+        self.lifecycle.create_tls(&self.admin, &self.this().await, upload.into()).await.unwrap().view
     }
 
     pub(crate) async fn replace(&self, upload: Upload) -> CertificateView {
-        self.lifecycle.replace_tls(&self.admin, &self.this().await, upload.into()).await.unwrap()
+        self.lifecycle.replace_tls(&self.admin, &self.this().await, upload.into()).await.unwrap().view
     }
 
     pub(crate) async fn delete(&self) {

@@ -13,8 +13,9 @@ use crate::{StoreError, engine::row};
 // 5. a deployment's row, or `absent_deployment`;
 // 6. the generation (a row of `counter`);
 // 7. `hosts`;
-// 8. the row of the master key's check value (shared), to seal. The switch of a rekey takes it
-//    exclusively, and no other lock before.
+// 8. the row of the master key's check value (shared), to seal and to append to the audit. The
+//    switch of a rekey takes it exclusively, and no other lock before;
+// 9. the audit's head (a row of `audit_mark`), taken by the commit.
 //
 // `expiry` comes first, or last: its task waits for no deployment, and writes rows of `ending` by
 // number.

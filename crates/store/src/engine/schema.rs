@@ -49,6 +49,7 @@ pub(crate) const STORE: SchemaPart = SchemaPart {
         migration(include_str!("../../migrations/0011_broker_trouble.sql"), 4),
         migration(include_str!("../../migrations/0012_node_question.sql"), 4),
         migration(include_str!("../../migrations/0013_rekey.sql"), 4),
+        migration(include_str!("../../migrations/0014_audit.sql"), 4),
     ],
 };
 
@@ -70,11 +71,6 @@ impl SchemaPart {
         Ok(row.map(|row| row.try_get::<i64, _>(0)).transpose()?.unwrap_or(0))
     }
 
-    /// The version that this program migrates to.
-    pub(crate) fn newest(&self) -> i64 {
-        self.migrations.len() as i64
-    }
-
     /// 0 if not stored.
     async fn compatible(&self, conn: &mut AnyConnection) -> Result<i64, StoreError> {
         let row = sqlx::query("SELECT compatible FROM schema_version WHERE part = $1")
@@ -82,6 +78,11 @@ impl SchemaPart {
             .fetch_one(conn)
             .await?;
         Ok(row.try_get::<i64, _>(0)?)
+    }
+
+    /// The version of this program.
+    pub(crate) fn newest(&self) -> i64 {
+        self.migrations.len() as i64
     }
 
     /// [`StoreError::TooNew`] unless it is compatible.

@@ -3,6 +3,7 @@
 pub(crate) mod address_group;
 pub(crate) mod api_key;
 pub(crate) mod boundary;
+pub(crate) mod certificate_change;
 pub(crate) mod clock;
 pub(crate) mod connection_limit;
 pub(crate) mod deployment;
@@ -19,6 +20,7 @@ pub(crate) mod mail_settings;
 pub(crate) mod proxy;
 pub(crate) mod receiver;
 pub(crate) mod record_bytes;
+pub(crate) mod request_id;
 pub(crate) mod tls_state;
 pub(crate) mod upstream;
 pub(crate) mod upstream_allow;

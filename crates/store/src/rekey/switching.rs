@@ -1,7 +1,8 @@
 use sqlx::AnyConnection;
 
 use crate::{
-    AuditEntry, KeyHolder, MasterKey, MasterKeyId, NodeId, Rekey, RekeyError, Store, StoreError, Timestamp,
+    AuditEntry, AuditOrigin, KeyHolder, MasterKey, MasterKeyId, NodeId, Rekey, RekeyError, Store, StoreError,
+    Timestamp,
     repo::{node_process, rekey},
     sealed::{
         kept_audit_key,
@@ -78,8 +79,10 @@ impl Store {
         if is_new {
             let detail = format!("from {}", rekey.from);
             let subject = rekey.to.to_string();
-            tx.audit(AuditEntry { actor: "certward".into(), action: "rekey.switch", subject, detail })
-                .await?;
+            tx.audit(AuditEntry {
+                detail,
+                ..AuditEntry::new(AuditOrigin::certward(), "rekey.switch", subject)
+            });
             tx.commit().await?;
             keys.set_settled(None);
         }
@@ -105,8 +108,10 @@ impl Store {
         if finished.await?? {
             let detail = format!("from {}", rekey.from);
             let subject = to.to_string();
-            tx.audit(AuditEntry { actor: "certward".into(), action: "rekey.finish", subject, detail })
-                .await?;
+            tx.audit(AuditEntry {
+                detail,
+                ..AuditEntry::new(AuditOrigin::certward(), "rekey.finish", subject)
+            });
         }
         Ok(tx.commit().await?)
     }

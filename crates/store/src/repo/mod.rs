@@ -6,6 +6,7 @@ pub(crate) mod alert_channel;
 pub(crate) mod alert_delivery;
 pub(crate) mod api_key;
 pub(crate) mod audit;
+pub(crate) mod audit_verification;
 pub(crate) mod boundary;
 pub(crate) mod broker_trouble;
 pub(crate) mod deployment;

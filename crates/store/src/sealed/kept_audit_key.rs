@@ -33,6 +33,7 @@ pub(crate) async fn of_id(
 }
 
 /// Keeps the key of `before`, sealed under `after`, for a change of the master key.
+#[cfg_attr(not(test), allow(dead_code, reason = "for the change of the master key"))]
 pub(crate) async fn keep(
     conn: &mut AnyConnection,
     before: &MasterKey,

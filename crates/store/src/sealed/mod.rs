@@ -1,8 +1,6 @@
 //! The master key, sealed records and the program's own secrets.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the chain of the audit comes next"))]
 pub(crate) mod audit_key;
-#[cfg_attr(not(test), expect(dead_code, reason = "the chain of the audit comes next"))]
 pub(crate) mod kept_audit_key;
 pub(crate) mod master_key;
 pub(crate) mod master_key_id;

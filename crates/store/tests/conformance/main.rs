@@ -1,6 +1,7 @@
 //! The store's contract on both engines, a file per aspect.
 
 mod api_keys;
+mod audit;
 mod boundaries;
 mod broker_troubles;
 mod deployments;

@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use certward_pki::{DeviceIdentity, Profile};
 use certward_store::{
-    Address, AuditEntry, Clock, ConnectionLimit, ConnectionLimits, CopiedTable, Deployment, DeploymentSpec,
-    FeedPosition, Generation, MasterKey, Method, NodeProcess, Project, Proxy, ProxyProtocol, RecordBytes,
-    RequestLimit, Role, Scope, Servers, Store, StoreError, SystemClock, Timestamp, TlsState, TransferError,
-    UpstreamList, VersionId, transfer,
+    Address, AuditEntry, AuditOrigin, AuditPage, Clock, ConnectionLimit, ConnectionLimits, CopiedTable,
+    Deployment, DeploymentSpec, FeedPosition, Generation, MasterKey, Method, NodeProcess, Project, Proxy,
+    ProxyProtocol, RecordBytes, RequestLimit, Role, Scope, Servers, Store, StoreError, SystemClock,
+    Timestamp, TlsState, TransferError, UpstreamList, VersionId, transfer,
 };
 use certward_test_support::PostgresServer;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 use crate::{
     block_on, expiry,
     world::{
-        WITHOUT_BOUNDARIES, WITHOUT_EXPIRY, WITHOUT_REKEY, World, deployment, host, id, master_key, node,
-        private_key, project, version,
+        WITHOUT_AUDIT_CHAIN, WITHOUT_BOUNDARIES, WITHOUT_EXPIRY, WITHOUT_REKEY, World, deployment, host, id,
+        master_key, node, private_key, project, version,
     },
 };
 
@@ -106,9 +106,10 @@ async fn fill(world: &World) {
         let hosts = [format!("h{number}.example.com")];
         let one = deployment(&name, "default", &hosts.each_ref().map(String::as_str));
         tx.insert_deployment(&one).await.expect("written").expect("free");
-        tx.audit(AuditEntry { actor: "a".into(), action: "fill", subject: name, detail: "ä\n".into() })
-            .await
-            .expect("written");
+        tx.audit(AuditEntry {
+            detail: "ä\n".into(),
+            ..AuditEntry::new(AuditOrigin::certward(), "fill", name)
+        });
     }
     tx.commit().await.expect("committed");
     let until = world.later(Duration::from_secs(60)).await;
@@ -166,7 +167,10 @@ async fn everything(store: &Store) -> String {
     }
     text += &format!("{:#?}", store.read().projects().await.expect("read"));
     text += &format!("{:#?}", store.read().api_keys().await.expect("read"));
-    text += &format!("{:#?}", store.read().audit(10_000).await.expect("read"));
+    text += &format!(
+        "{:#?}",
+        store.read().audit(&AuditPage { limit: 10_000, ..AuditPage::default() }).await.expect("read")
+    );
     text += &format!(
         "{:#?}",
         store
@@ -196,7 +200,7 @@ fn all_lasting_state_is_copied_and_continues() {
         let (_server, url) = target();
         let copied = transferred(&world, &url).await.expect("copied");
         let count = |name: &str| copied.iter().find(|table| table.table == name).map(|table| table.rows);
-        assert_eq!((count("deployment"), count("audit"), count("request")), (Some(451), Some(449), Some(4)));
+        assert_eq!((count("deployment"), count("audit"), count("request")), (Some(451), Some(450), Some(4)));
 
         let address = Address::Postgres(servers(&url));
         let moved = open(&address, &world).await;
@@ -215,9 +219,7 @@ fn all_lasting_state_is_copied_and_continues() {
         let spec = DeploymentSpec { hosts: vec![host("y.example.net")], ..taken.spec };
         let free = Deployment { spec, ..taken };
         tx.insert_deployment(&free).await.expect("written").expect("free");
-        tx.audit(AuditEntry { actor: "a".into(), action: "on", subject: "s".into(), detail: "d".into() })
-            .await
-            .expect("written");
+        tx.audit(AuditEntry::new(AuditOrigin::certward(), "on", "s"));
         tx.commit().await.expect("committed");
         let number = rows(&url, "SELECT max(number)::text FROM audit").await;
         let next = |drawn: &[String]| drawn[0].parse::<i64>().expect("a number") + 1;
@@ -344,6 +346,7 @@ fn a_store_of_an_earlier_release_is_brought_up_to_date_on_the_way_only() {
         world.tamper(WITHOUT_EXPIRY).await;
         world.tamper("DROP TABLE broker_trouble; DROP TABLE node_question; DROP TABLE node_answer").await;
         world.tamper(WITHOUT_REKEY).await;
+        world.tamper(WITHOUT_AUDIT_CHAIN).await;
         world.tamper("UPDATE schema_version SET version = 1 WHERE part = 'store';").await;
         let (_server, url) = target();
         transferred(&world, &url).await.expect("copied");

@@ -23,6 +23,11 @@ pub(crate) const WITHOUT_EXPIRY: &str = "DROP INDEX deployment_unlisted; ALTER T
     DROP TABLE alert; DELETE FROM counter WHERE name IN ('clock', 'expiry_rules');";
 
 pub(crate) const WITHOUT_REKEY: &str = "DROP TABLE rekey;";
+pub(crate) const WITHOUT_AUDIT_CHAIN: &str = "DROP INDEX audit_by_position; DROP TABLE audit_mark;
+    ALTER TABLE audit DROP COLUMN project; ALTER TABLE audit DROP COLUMN deployment; ALTER TABLE audit DROP COLUMN address;
+    ALTER TABLE audit DROP COLUMN request; ALTER TABLE audit DROP COLUMN refusal;
+    ALTER TABLE audit DROP COLUMN fingerprint_before; ALTER TABLE audit DROP COLUMN fingerprint_after;
+    ALTER TABLE audit DROP COLUMN position; ALTER TABLE audit DROP COLUMN master_key; ALTER TABLE audit DROP COLUMN mac;";
 
 pub(crate) struct World {
     pub(crate) address: Address,

@@ -40,7 +40,7 @@ pub(super) async fn set(
             // The error reveals the deployment's state.
             api.require_still(caller, Scope::Tls, &deployment).await?;
         }
-        Ok(Json(TlsBody::from(set?)).into_response())
+        Ok(Json(TlsBody::from(set?.view)).into_response())
     })
     .await
 }
