@@ -4,7 +4,7 @@
 //! sent. Malformed headers, unknown keys and wrong secrets take the same way through the store and
 //! get the same answer.
 
-use std::{net::SocketAddr, ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc};
 
 use axum::{
     extract::{FromRequestParts, Request, State},
@@ -12,13 +12,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use certward_store::{ApiKey, ApiKeyRecord, Scope};
+use certward_lifecycle::Requester;
+use certward_store::{ApiKey, ApiKeyRecord, AuditOrigin, Scope};
 use http::{HeaderMap, HeaderValue, header, request::Parts};
 use zeroize::Zeroizing;
 
 use crate::{
     context::{Context, Shared},
     error::Error,
+    request_origin::{PeerAddress, RequestOrigin},
 };
 
 pub(crate) const BASE: &str = "/public_api/v1";
@@ -27,16 +29,31 @@ pub(crate) const BASE: &str = "/public_api/v1";
 const NO_KEY: &str = "AAAAAAAAAAAAAAAA";
 const NO_SECRET: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
+/// A valid API key, and its request.
 #[derive(Debug, Clone)]
-pub(crate) struct Caller(Arc<ApiKeyRecord>);
-
-/// Set by the connection.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PeerAddress(pub(crate) SocketAddr);
+pub(crate) struct Caller {
+    key: Arc<ApiKeyRecord>,
+    origin: Option<RequestOrigin>,
+}
 
 impl Caller {
     pub(crate) fn require(&self, scope: Scope) -> Result<(), Error> {
         if self.may(scope) { Ok(()) } else { Err(Error::NoScope(scope)) }
+    }
+
+    /// For a change.
+    pub(crate) fn requester(&self) -> Requester<'_> {
+        Requester {
+            key: &self.key.key,
+            address: self.origin.and_then(|origin| origin.address),
+            request: self.origin.map(|origin| origin.request),
+        }
+    }
+
+    /// For a refused change.
+    pub(crate) fn audit_origin(&self) -> AuditOrigin {
+        let Requester { key, address, request } = self.requester();
+        AuditOrigin { actor: key.to_string(), address, request }
     }
 }
 
@@ -44,7 +61,7 @@ impl Deref for Caller {
     type Target = ApiKeyRecord;
 
     fn deref(&self) -> &ApiKeyRecord {
-        &self.0
+        &self.key
     }
 }
 
@@ -93,7 +110,10 @@ impl Context {
             None => (NO_KEY, NO_SECRET),
         };
         match self.lifecycle.store().authenticate(key, secret).await? {
-            Some(record) => Ok(Caller(Arc::new(record))),
+            Some(record) => {
+                let origin = request.extensions.get::<RequestOrigin>().copied();
+                Ok(Caller { key: Arc::new(record), origin })
+            }
             None => Err(self.refuse_login(request)),
         }
     }
@@ -101,6 +121,7 @@ impl Context {
     fn refuse_login(&self, request: &Parts) -> Error {
         self.metrics.failed_logins.inc();
         let peer = request.extensions.get::<PeerAddress>();
+        self.refusals.login_failed(peer.map(|peer| peer.0.ip().to_canonical()));
         match peer.and_then(|peer| self.login_guard.failed(peer.0.ip(), tokio::time::Instant::now())) {
             Some(retry_after) => Error::TooManyLogins { retry_after },
             None => Error::Unauthorized,

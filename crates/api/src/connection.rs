@@ -17,11 +17,11 @@ use tower::ServiceExt;
 
 use crate::{
     ApiDeadlines,
-    auth::PeerAddress,
     connection_deadline::{AnswerBody, ConnectionDeadline, RequestBody, Watched},
     framing::HadContentLength,
     hyper_error_body::WithErrorBody,
     places::ApiConnectionPlace,
+    request_origin::PeerAddress,
     routes,
 };
 

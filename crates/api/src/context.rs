@@ -5,7 +5,8 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ApiMetrics, ApiSettings, login_guard::LoginGuard, readiness::Readiness, store_trouble::StoreTrouble,
+    ApiMetrics, ApiSettings, login_guard::LoginGuard, readiness::Readiness,
+    refusal_recorder::RefusalRecorder, store_trouble::StoreTrouble,
 };
 
 /// State of all handlers.
@@ -18,6 +19,7 @@ pub(crate) struct Context {
     pub(crate) login_guard: LoginGuard,
     pub(crate) readiness: Readiness,
     pub(crate) store_trouble: StoreTrouble,
+    pub(crate) refusals: RefusalRecorder,
     /// No new requests; delayed answers are sent at once.
     pub(crate) shutdown: CancellationToken,
 }

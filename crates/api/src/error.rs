@@ -72,6 +72,10 @@ pub(crate) enum Error {
     Internal,
 }
 
+/// An answer's error code, for access log and audit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ErrorCode(pub(crate) String);
+
 /// The body of every refusal.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Error)]
@@ -192,8 +196,7 @@ impl IntoResponse for Error {
                 "Something went wrong inside; the log says more.".to_owned(),
             ),
         };
-        let mut response =
-            (status, Json(ErrorBody { code: code.to_owned(), message, details })).into_response();
+        let mut response = answer(status, ErrorBody { code: code.to_owned(), message, details });
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
         }
@@ -220,7 +223,14 @@ fn refusal(details: Vec<Detail>) -> Response {
         return Error::Internal.into_response();
     };
     let (code, message) = (first.code.clone(), first.message.clone());
-    (StatusCode::UNPROCESSABLE_ENTITY, Json(ErrorBody { code, message, details })).into_response()
+    answer(StatusCode::UNPROCESSABLE_ENTITY, ErrorBody { code, message, details })
+}
+
+fn answer(status: StatusCode, body: ErrorBody) -> Response {
+    let code = ErrorCode(body.code.clone());
+    let mut response = (status, Json(body)).into_response();
+    response.extensions_mut().insert(code);
+    response
 }
 
 /// Rounded up, so that the wait is never too short.

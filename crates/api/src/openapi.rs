@@ -52,7 +52,8 @@ pub(crate) fn operations() -> Vec<(&'static str, String)> {
         description = "Manages the TLS certificates of MQTT deployments. Programs written for the EMQX Cloud API \
                        \"TLS Certificate Management\" work against it by changing the base address alone.\n\n\
                        Unknown fields are ignored; a field given twice is 400. A body is JSON in UTF-8, at most \
-                       256 KiB. HEAD is answered as GET. Times are UTC."
+                       256 KiB. HEAD is answered as GET. Times are UTC. Every answer has `X-Request-Id`, which \
+                       names the request in log and audit."
     ),
     paths(
         routes::tls::show::show,
@@ -77,6 +78,7 @@ pub(crate) fn operations() -> Vec<(&'static str, String)> {
         routes::nodes::list,
         routes::expiring::list,
         routes::alerts::list,
+        routes::audit::list,
         routes::alert_channels::list::list,
         routes::alert_channels::create::create,
         routes::alert_channels::remove::remove,
@@ -94,6 +96,7 @@ pub(crate) fn operations() -> Vec<(&'static str, String)> {
         (name = "keys", description = "Scope `admin`."),
         (name = "nodes", description = "Scope `admin`."),
         (name = "expiry", description = "What ends, and the alerts about it. Scope `admin`; to list what ends, any."),
+        (name = "audit", description = "Who changed what, and what was refused. Scope `admin`."),
         (name = "operation", description = "Outside the base path."),
     ),
     modifiers(&CommonParts)

@@ -1,5 +1,7 @@
 //! Long lists come in pages: `limit`, `after`, and a `Link` to the next page (RFC 8288).
 
+use std::fmt::Write as _;
+
 use axum::extract::Query;
 use http::{HeaderMap, HeaderValue, Uri, header};
 
@@ -59,14 +61,28 @@ impl<'a> ListQuery<'a> {
     pub(crate) fn next(&self, last: (impl ToString, impl ToString)) -> HeaderMap {
         let mut path = format!("<{}?", self.uri.path());
         for (name, value) in self.parameters.iter().filter(|(name, _)| name != "after") {
-            // Checked values and names are plain; others are left out.
-            if value.bytes().chain(name.bytes()).all(|b| b.is_ascii_alphanumeric()) {
-                path.push_str(&format!("{name}={value}&"));
+            // The names of ours are plain; others are left out.
+            if name.bytes().all(|b| b.is_ascii_alphanumeric()) {
+                path.push_str(&format!("{name}={}&", encoded(value)));
             }
         }
         let link = format!("{path}after={}.{}>; rel=\"next\"", last.0.to_string(), last.1.to_string());
         HeaderValue::from_str(&link).map(|link| (header::LINK, link)).into_iter().collect()
     }
+}
+
+/// Percent-encoded (RFC 3986 §2.1), such as a time's space.
+fn encoded(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        match byte {
+            b'-' | b'.' | b'_' | b'~' | b':' => text.push(char::from(byte)),
+            byte if byte.is_ascii_alphanumeric() => text.push(char::from(byte)),
+            // Writing to a String cannot fail.
+            byte => drop(write!(text, "%{byte:02X}")),
+        }
+    }
+    text
 }
 
 fn wrong(parameter: &str, message: &str) -> Error {
@@ -80,13 +96,19 @@ mod tests {
 
     #[test]
     fn a_page_leads_to_the_next_with_the_same_parameters() {
-        let uri: Uri = "/public_api/v1/expiring?within=30d&limit=2&after=5.6&odd=%22%3E".parse().unwrap();
+        let uri: Uri =
+            "/public_api/v1/expiring?within=30d&limit=2&after=5.6&o-d=1&since=2034-05-12%2002:43:21%22%3E"
+                .parse()
+                .unwrap();
         let query = ListQuery::read(&uri).unwrap();
         assert_eq!(query.limit().unwrap(), 2);
         let number = |text: &str| text.parse::<i64>().ok();
         assert_eq!(query.after(number, number).unwrap(), Some((5, 6)));
         let link = &query.next((70, 8))[header::LINK];
-        assert_eq!(link, "</public_api/v1/expiring?within=30d&limit=2&after=70.8>; rel=\"next\"");
+        assert_eq!(
+            link,
+            "</public_api/v1/expiring?within=30d&limit=2&since=2034-05-12%2002:43:21%22%3E&after=70.8>; rel=\"next\""
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::{access_log, auth, context::Shared, error::Error, framing};
 
 pub(crate) mod alert_channels;
 pub(crate) mod alerts;
+pub(crate) mod audit;
 pub(crate) mod deployments;
 pub(crate) mod expiring;
 pub(crate) mod health;
@@ -61,6 +62,7 @@ fn base(api: &Shared) -> Router<Shared> {
         .route("/public_api/v1/nodes", get(nodes::list))
         .route("/public_api/v1/expiring", get(expiring::list))
         .route("/public_api/v1/alerts", get(alerts::list))
+        .route("/public_api/v1/audit", get(audit::list))
         .route("/public_api/v1/alert-channels", get(alert_channels::list).post(alert_channels::create))
         .route("/public_api/v1/alert-channels/{id}", delete(alert_channels::remove))
         .route("/public_api/v1/alert-channels/{id}/test", post(alert_channels::test))

@@ -28,6 +28,7 @@ use crate::{
     openapi,
     places::{ApiConnectionPlace, ConnectionPlaces},
     readiness::Readiness,
+    refusal_recorder::RefusalRecorder,
     routes,
     store_trouble::StoreTrouble,
 };
@@ -96,7 +97,7 @@ impl Api {
         let listener =
             TcpListener::from_std(listener).map_err(|source| ApiError::Listen { address, source })?;
         let (connections_max, deadlines) = (settings.connections_max, settings.deadlines);
-        let router = routes::router(Arc::new(Context {
+        let context = Arc::new(Context {
             settings,
             lifecycle,
             metrics: metrics.clone(),
@@ -104,8 +105,10 @@ impl Api {
             login_guard: LoginGuard::default(),
             readiness: Readiness::default(),
             store_trouble: StoreTrouble::default(),
+            refusals: RefusalRecorder::default(),
             shutdown: shutdown.clone(),
-        }));
+        });
+        let router = routes::router(Arc::clone(&context));
         let server = ApiServer {
             router,
             certificate,
@@ -114,7 +117,12 @@ impl Api {
             signals: ShutdownSignal { shutdown },
             cut: CancellationToken::new(),
         };
-        server.run(listener, connections_max).await;
+        let served = CancellationToken::new();
+        let serve = async {
+            let _ended = served.clone().drop_guard();
+            server.run(listener, connections_max).await;
+        };
+        tokio::join!(serve, context.refusals.run(&context.lifecycle, served.clone()));
         Ok(())
     }
 }

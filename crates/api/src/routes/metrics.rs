@@ -7,11 +7,11 @@ use axum::{
 use http::{HeaderMap, header, request::Parts};
 
 use crate::{
-    auth::PeerAddress,
     context::Shared,
     error::{Error, ErrorBody},
     exposition::Exposition,
     framing,
+    request_origin::PeerAddress,
 };
 
 /// The metrics of the whole program.

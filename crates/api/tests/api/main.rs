@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may unwrap")]
 
+mod audit;
 mod boundaries;
 mod certificate;
 mod connection;

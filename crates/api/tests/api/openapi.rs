@@ -39,7 +39,7 @@ fn it_is_openapi_3_1_and_complete() {
             }
         }
     }
-    assert_eq!(operations, 29);
+    assert_eq!(operations, 30);
     for reference in certward_api::openapi().split("\"#/components/schemas/").skip(1) {
         let name = reference.split('"').next().unwrap();
         assert!(document["components"]["schemas"][name].is_object(), "{name}");

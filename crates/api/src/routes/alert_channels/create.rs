@@ -81,7 +81,7 @@ pub(crate) async fn create(
     // Without one there is a fault, which `finish` reports.
     let receiver = receiver.ok_or(Error::Internal)?;
     let new = NewAlertChannel { name, project, receiver };
-    let channel = api.lifecycle.create_alert_channel(&caller.key, new).await?;
+    let channel = api.lifecycle.create_alert_channel(caller.requester(), new).await?;
     let secret = match &channel.receiver {
         AlertReceiver::Webhook { secret, .. } => Some(secret.expose()),
         AlertReceiver::Mail { .. } => None,

@@ -15,6 +15,6 @@ use crate::{auth::Caller, context::Shared, error::Error, path_id::PathId};
 pub(crate) async fn remove(State(api): State<Shared>, caller: Caller, id: PathId) -> Result<Response, Error> {
     caller.require(Scope::Admin)?;
     let id = id.parse(|text| ChannelId::parse(text).ok()).ok_or(AlertChannelError::NotFound)?;
-    api.lifecycle.remove_alert_channel(&caller.key, &id).await?;
+    api.lifecycle.remove_alert_channel(caller.requester(), &id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

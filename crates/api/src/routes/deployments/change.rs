@@ -56,7 +56,8 @@ pub(crate) async fn change(
 ) -> Result<Response, Error> {
     let deployment = api.deployment(&caller, Some(Scope::Deployments), &id).await?;
     let patch = read(&body::read(request, api.settings.deadlines.body).await?)?;
-    let deployment = api.lifecycle.change_deployment(&caller.key, &deployment.reference(), patch).await?;
+    let deployment =
+        api.lifecycle.change_deployment(caller.requester(), &deployment.reference(), patch).await?;
     Ok(Json(api.deployment_body_now(deployment).await?).into_response())
 }
 

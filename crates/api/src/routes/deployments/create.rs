@@ -1,5 +1,5 @@
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
@@ -45,8 +45,10 @@ pub(crate) async fn create(
 ) -> Result<Response, Error> {
     caller.require(Scope::Deployments)?;
     let new = read(&body::read(request, api.settings.deadlines.body).await?)?;
-    let deployment = api.lifecycle.create_deployment(&caller.key, new).await?;
-    Ok((StatusCode::CREATED, Json(api.deployment_body_now(deployment).await?)).into_response())
+    let deployment = api.lifecycle.create_deployment(caller.requester(), new).await?;
+    // For the access log: the path does not name it.
+    let id = Extension(deployment.id.clone());
+    Ok((StatusCode::CREATED, id, Json(api.deployment_body_now(deployment).await?)).into_response())
 }
 
 fn read(bytes: &[u8]) -> Result<NewDeployment, Error> {

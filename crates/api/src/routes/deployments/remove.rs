@@ -1,4 +1,5 @@
 use axum::{
+    Extension,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -14,6 +15,6 @@ use crate::{auth::Caller, context::Shared, error::Error, path_id::PathId};
     responses((status = 204, description = "Removed.")))]
 pub(crate) async fn remove(State(api): State<Shared>, caller: Caller, id: PathId) -> Result<Response, Error> {
     let deployment = api.deployment(&caller, Some(Scope::Deployments), &id).await?;
-    api.lifecycle.remove_deployment(&caller.key, &deployment.reference()).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    let change = api.lifecycle.remove_deployment(caller.requester(), &deployment.reference()).await?;
+    Ok((StatusCode::NO_CONTENT, Extension(change)).into_response())
 }

@@ -58,7 +58,7 @@ pub(crate) async fn create(
     let expires_at = it.time("expiresAt");
     it.finish()?;
     let new = NewKey { name: &name, scopes: &scopes, projects: projects.as_deref(), expires_at };
-    let (key, secret) = api.lifecycle.create_key(&caller.key, &new).await?;
+    let (key, secret) = api.lifecycle.create_key(caller.requester(), &new).await?;
     let answer = NewKeyAnswer { key: KeyBody::from(&key), secret_key: secret.expose() };
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }

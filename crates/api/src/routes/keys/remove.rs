@@ -14,6 +14,6 @@ use crate::{auth::Caller, context::Shared, error::Error, path_id::PathId};
 pub(crate) async fn remove(State(api): State<Shared>, caller: Caller, id: PathId) -> Result<Response, Error> {
     caller.require(Scope::Admin)?;
     let key = id.parse(ApiKey::parse).ok_or(Error::NotFound("The API key does not exist."))?;
-    api.lifecycle.revoke_key(&caller.key, &key).await?;
+    api.lifecycle.revoke_key(caller.requester(), &key).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -50,7 +50,7 @@ pub(crate) async fn change(
     if caller.projects.is_some() && (change.upstream_allow.is_some() || change.host_suffixes.is_some()) {
         return Err(no_boundary());
     }
-    let project = api.lifecycle.change_project(&caller.key, &id, change).await?;
+    let project = api.lifecycle.change_project(caller.requester(), &id, change).await?;
     Ok(Json(ProjectBody::from(project)).into_response())
 }
 

@@ -56,6 +56,6 @@ pub(crate) async fn create(
         host_suffixes: it.host_suffixes("hostSuffixes").unwrap_or_default(),
     };
     it.finish()?;
-    let project = api.lifecycle.create_project(&caller.key, id, name, description, boundary).await?;
+    let project = api.lifecycle.create_project(caller.requester(), id, name, description, boundary).await?;
     Ok((StatusCode::CREATED, Json(ProjectBody::from(project))).into_response())
 }

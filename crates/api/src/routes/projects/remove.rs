@@ -16,6 +16,6 @@ pub(crate) async fn remove(State(api): State<Shared>, caller: Caller, id: PathId
     caller.require(Scope::Admin)?;
     let id = id.parse(|text| ProjectId::parse(text).ok());
     let id = id.ok_or(ProjectError::NotFound)?;
-    api.lifecycle.remove_project(&caller.key, &id).await?;
+    api.lifecycle.remove_project(caller.requester(), &id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -1,4 +1,5 @@
 use axum::{
+    Extension,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -24,8 +25,8 @@ pub(crate) async fn remove(
         if uri.query().is_some_and(|query| !query.is_empty()) {
             return Err(Error::Unprocessable(vec![Detail::unexpected_query()]));
         }
-        api.lifecycle.delete_tls(&caller.key, &deployment.reference()).await?;
-        Ok(StatusCode::NO_CONTENT.into_response())
+        let change = api.lifecycle.delete_tls(caller.requester(), &deployment.reference()).await?;
+        Ok((StatusCode::NO_CONTENT, Extension(change)).into_response())
     })
     .await
 }

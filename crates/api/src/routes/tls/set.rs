@@ -1,10 +1,11 @@
 //! Common to POST and PUT of a certificate.
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::Request,
     response::{IntoResponse, Response},
 };
+use certward_lifecycle::AcceptedUpload;
 use certward_store::{Method, Scope};
 
 use super::body::TlsBody;
@@ -33,14 +34,19 @@ pub(super) async fn set(
         api.require_still(caller, Scope::Tls, &deployment).await?;
         let reference = deployment.reference();
         let set = match write {
-            CertificateWrite::Create => api.lifecycle.create_tls(&caller.key, &reference, upload).await,
-            CertificateWrite::Replace => api.lifecycle.replace_tls(&caller.key, &reference, upload).await,
+            CertificateWrite::Create => {
+                api.lifecycle.create_tls(caller.requester(), &reference, upload).await
+            }
+            CertificateWrite::Replace => {
+                api.lifecycle.replace_tls(caller.requester(), &reference, upload).await
+            }
         };
         if set.is_err() {
             // The error reveals the deployment's state.
             api.require_still(caller, Scope::Tls, &deployment).await?;
         }
-        Ok(Json(TlsBody::from(set?.view)).into_response())
+        let AcceptedUpload { view, change } = set?;
+        Ok((Extension(change), Json(TlsBody::from(view))).into_response())
     })
     .await
 }
