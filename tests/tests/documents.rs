@@ -86,8 +86,10 @@ fn the_commands_of_the_guide_and_of_its_sequel_work() {
 #[test]
 fn the_commands_of_the_pages_for_operators_work() {
     let begin = "certward init > admin.json\ncertward serve &\n\
-                 curl -sf --retry 20 --retry-delay 1 --retry-all-errors http://127.0.0.1:8080/readyz\n";
-    let pages = ["docs/backup.md", "docs/monitoring.md", "docs/rekey.md", "docs/upgrade.md"].map(commands);
+                 curl -sf --retry 20 --retry-delay 1 --retry-all-errors http://127.0.0.1:8080/readyz\n\
+                 export CERTWARD_API_KEY=$(jq -r .apiKey admin.json) CERTWARD_SECRET_KEY=$(jq -r .secretKey admin.json)\n";
+    let pages = ["docs/backup.md", "docs/monitoring.md", "docs/audit.md", "docs/rekey.md", "docs/upgrade.md"]
+        .map(commands);
     Machine::new().types(&format!("{begin}{}", pages.join("\n")));
 }
 

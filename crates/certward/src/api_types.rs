@@ -1,6 +1,7 @@
 //! The API's answers, as far as they are shown; unknown fields are ignored.
 
 mod alert;
+mod audit;
 mod deployment;
 mod ending;
 mod finding;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::finding::FindingItem;
 pub(crate) use self::{
     alert::{AlertAnswer, AlertTestAnswer, ChannelAnswer, DeliveryAnswer},
+    audit::AuditAnswer,
     deployment::{BrokerTroubleAnswer, DeploymentAnswer},
     ending::EndingAnswer,
     finding::{ErrorAnswer, FindingAnswer},

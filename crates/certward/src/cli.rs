@@ -1,6 +1,8 @@
 //! The command line for clap; `commands` runs it.
 
 mod alert;
+mod audit;
+mod config_args;
 mod connect;
 mod expiring;
 mod key_end;
@@ -15,6 +17,8 @@ use serde::Serialize;
 use self::key_end::parse_key_end;
 pub(crate) use self::{
     alert::{AlertArgs, AlertChannelAddArgs, AlertChannelCommand, AlertCommand},
+    audit::{AuditArgs, AuditCommand, AuditListArgs, AuditVerifyArgs},
+    config_args::ConfigArgs,
     connect::ConnectArgs,
     expiring::ExpiringArgs,
     key_end::KeyEnd,
@@ -82,17 +86,12 @@ pub(crate) enum Command {
     Expiring(ExpiringArgs),
     /// Alerts about what ends, and the channels they go to
     Alert(AlertArgs),
+    /// The audit: who changed what, what was refused, and whether a row was changed or removed
+    Audit(AuditArgs),
     /// The nodes: what each does, and how many changes wait for it
     Nodes(ConnectArgs),
     /// Print the OpenAPI 3.1 document of the API
     Openapi,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ConfigArgs {
-    /// The configuration; without it ./certward.toml if there is one, else the defaults
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -115,8 +115,8 @@ impl Client {
         Err(self.foreign(StatusCode::OK))
     }
 
-    /// With the query of the next page.
-    async fn list_page(
+    /// A page of a list, with the query of the next.
+    pub(crate) async fn list_page(
         &self,
         path: &[&str],
         query: &str,

@@ -1,6 +1,7 @@
 //! One file per command; each returns an exit code, or an error with its remedy.
 
 mod alert;
+mod audit;
 mod backup;
 mod broker_trouble;
 mod check;
@@ -52,6 +53,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(connect) => block_on(status::run(connect)),
         Command::Expiring(args) => block_on(expiring::run(args)),
         Command::Alert(args) => block_on(alert::run(args.command)),
+        Command::Audit(args) => audit::run(args.command),
         Command::Nodes(connect) => block_on(nodes::run(connect)),
         Command::Openapi => openapi::run(),
     }

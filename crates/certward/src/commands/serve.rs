@@ -5,6 +5,7 @@
 
 mod alert_sender;
 mod api_certificate;
+mod audit_head;
 mod bound_node;
 mod deployment_expiries;
 mod expiry;

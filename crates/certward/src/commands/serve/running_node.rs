@@ -8,6 +8,7 @@ use certward_store::{NodeId, NodeProcess, Store};
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{
+    audit_head,
     bound_node::BoundNode,
     expiry::ExpiryTask,
     heartbeat::{self, Heartbeat},
@@ -67,6 +68,7 @@ impl<'a> RunningNode<'a> {
         // Only a node with the API knows the window of the request limits.
         if config.role.has_api() {
             tasks.spawn(prune::run(store.clone(), config.limits.window, stages.end.clone()));
+            tasks.spawn(audit_head::run(store.clone(), stages.end.clone()));
         }
         tasks.spawn(counts.run(store.clone(), stages.end.clone()));
         let process = NodeProcess { role: config.role, version: env!("CARGO_PKG_VERSION") };
@@ -151,6 +153,9 @@ impl<'a> RunningNode<'a> {
         let devices = timeout(config.gateway.drain + DRAIN_GRACE, stages.drained.cancelled()).await;
         stages.end.cancel();
         let requests = timeout(REQUESTS_TIMEOUT, async { while tasks.join_next().await.is_some() {} }).await;
+        if config.role.has_api() {
+            audit_head::log_last(store).await;
+        }
         if removes_process {
             heartbeat::end(store, &id).await;
         }

@@ -1,0 +1,17 @@
+use std::process::ExitCode;
+
+use crate::{cli::ConnectArgs, client::Client, output};
+
+/// A page at a time: the audit may be larger than memory.
+pub(super) async fn run(connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
+    let client = Client::new(connect)?;
+    let mut query = Some("order=oldest&limit=1000".to_owned());
+    while let Some(wanted) = query {
+        let (rows, next) = client.list_page(&["audit"], &wanted).await?;
+        for row in &rows {
+            output::say_json(row)?;
+        }
+        query = next;
+    }
+    Ok(ExitCode::SUCCESS)
+}
