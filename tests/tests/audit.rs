@@ -146,7 +146,7 @@ fn what_is_done_to_the_store_behind_its_back_is_found() {
         (
             "INSERT INTO audit (at, actor, action, subject, detail) VALUES (1, 'k', 'tls.replace', 'a', '')",
             &[],
-            "1 rows without a MAC are among those of the chain",
+            "rows without a MAC are among those of the chain: 1, of which 0 are known; the first is tls.replace a",
         ),
         (&cut, &[late.as_str()], &format!("rows {last} to {last} are missing: the end was cut off")),
         ("UPDATE audit SET at = 'x' WHERE position = 2", &[], "row 2 is not as it was written"),

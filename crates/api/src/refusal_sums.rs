@@ -153,9 +153,9 @@ impl RefusalSum {
 impl LoginSum {
     fn into_row(self) -> AuditEntry {
         let Self { count, addresses, example, .. } = self;
-        let many = if addresses.len() < ADDRESSES_MAX { "" } else { "or more " };
+        let many = if addresses.len() < ADDRESSES_MAX { "" } else { " or more" };
         let detail = format!(
-            "{count} failed logins within {} s, from {} {many}addresses",
+            "{count} failed logins within {} s, addresses: {}{many}",
             FIRST_WINDOW.as_secs(),
             addresses.len()
         );
@@ -246,7 +246,7 @@ mod tests {
         }
         assert!(sums.take_due(start, false).is_empty());
         let rows = sums.take_due(start + MINUTE, false);
-        assert_eq!(said(&rows), [row("api", "5000 failed logins within 60 s, from 1000 or more addresses")]);
+        assert_eq!(said(&rows), [row("api", "5000 failed logins within 60 s, addresses: 1000 or more")]);
         assert_eq!(rows[0].origin.address, Some("10.0.0.0".parse().unwrap()));
         assert!(sums.take_due(start + 2 * MINUTE, false).is_empty());
     }

@@ -153,7 +153,7 @@ async fn a_looping_script_and_strangers_do_not_flood_it() {
     assert_eq!(
         summed,
         [
-            row("login", "25 failed logins within 60 s, from 1 addresses", "127.0.0.9"),
+            row("login", "25 failed logins within 60 s, addresses: 1", "127.0.0.9"),
             row("tls.replace", "18 more within 60 s: ge6a1a75 18", "127.0.0.1"),
             row("tls.replace", "5 more within 60 s: ge6a1a75 5", "127.0.0.1"),
         ],

@@ -41,7 +41,7 @@ pub enum AuditFault {
     Rewritten(AuditHead),
     /// Rows without a MAC among those of the chain.
     #[error(
-        "{found} rows without a MAC are among those of the chain, {known} are known; the first is {first}"
+        "rows without a MAC are among those of the chain: {found}, of which {known} are known; the first is {first}"
     )]
     WithoutMac {
         /// How many there are.
@@ -52,7 +52,7 @@ pub enum AuditFault {
         first: String,
     },
     /// More rows before the chain than its first row counted.
-    #[error("{found} rows without a MAC are before the chain, which began after {counted}")]
+    #[error("rows without a MAC are before the chain: {found}, and it began after {counted}")]
     BeforeChain {
         /// How many there are.
         found: i64,

@@ -25,7 +25,7 @@ pub(super) async fn log_last(store: &Store) {
 
 async fn log(store: &Store) -> Result<(), StoreError> {
     if let Some(head) = store.read().audit_head().await? {
-        tracing::info!(audit.head = %head, "the audit's head: certward audit verify --head compares with it");
+        tracing::info!(audit.head = %head, "the head of the audit, for certward audit verify --head");
     }
     Ok(())
 }
