@@ -31,7 +31,7 @@ use self::{
     check::{Check, CheckKind, Verdict},
     inspected_deployment::InspectedDeployment,
     running_process::RunningProcess,
-    store::OpenedStore,
+    store::InspectedStore,
 };
 use super::deployment_id;
 use crate::{cli::DoctorArgs, config::Config, output, style::Style};
@@ -102,7 +102,7 @@ async fn examine(args: &DoctorArgs, only: Option<&DeploymentId>) -> Vec<Check> {
     checks
 }
 
-async fn read(store: &OpenedStore, only: Option<&DeploymentId>) -> (Vec<InspectedDeployment>, Vec<Check>) {
+async fn read(store: &InspectedStore, only: Option<&DeploymentId>) -> (Vec<InspectedDeployment>, Vec<Check>) {
     match store.deployments(only, DEPLOYMENTS_MAX, Instant::now() + READ_BUDGET).await {
         Ok((deployments, left_out)) => {
             let mut checks = Vec::new();
@@ -131,7 +131,7 @@ async fn read(store: &OpenedStore, only: Option<&DeploymentId>) -> (Vec<Inspecte
 
 async fn of_deployments(
     config: &Config,
-    store: &OpenedStore,
+    store: &InspectedStore,
     deployments: &[InspectedDeployment],
     with_channels: bool,
 ) -> Vec<Check> {

@@ -22,13 +22,13 @@ const INTEGRITY_TIMEOUT: Duration = Duration::from_secs(5);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Of this program's schema, and opened by the master key.
-pub(super) struct OpenedStore {
+pub(super) struct InspectedStore {
     inspection: StoreInspection,
     reader: Reader,
 }
 
 /// `None`: the checks say why.
-pub(super) async fn open(config: &Config, now: Timestamp) -> (Option<OpenedStore>, Vec<Check>) {
+pub(super) async fn open(config: &Config, now: Timestamp) -> (Option<InspectedStore>, Vec<Check>) {
     let mut checks = Vec::from_iter(free_space(&config.data_dir));
     let inspection = match StoreInspection::open(&config.store_address_of_node()).await {
         Ok(inspection) => inspection,
@@ -42,7 +42,7 @@ pub(super) async fn open(config: &Config, now: Timestamp) -> (Option<OpenedStore
     match keys {
         Some(keys) => {
             let reader = inspection.read(&keys);
-            (Some(OpenedStore { inspection, reader }), checks)
+            (Some(InspectedStore { inspection, reader }), checks)
         }
         None => {
             close(&inspection).await;
@@ -207,7 +207,7 @@ async fn close(inspection: &StoreInspection) {
     let _ = timeout(CLOSE_TIMEOUT, inspection.close()).await;
 }
 
-impl OpenedStore {
+impl InspectedStore {
     /// The first `most` by their ids, as many as are read until then, and how many more there are.
     pub(super) async fn deployments(
         &self,
