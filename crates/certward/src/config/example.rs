@@ -8,6 +8,7 @@ const EXAMPLES: [(&str, &str); 42] = [
     ("data_dir", "data_dir = \"/var/lib/certward\""),
     ("store", "store = \"postgres://USER:PASSWORD@HOST/DATABASE\""),
     ("role", "role = \"all\""),
+    ("master_key_next_file", "master_key_next_file = \"/etc/certward/master.key.next\""),
     ("master_key_file", "master_key_file = \"/etc/certward/master.key\""),
     ("api", "[api]"),
     ("api.listen", "listen = \"127.0.0.1:8080\""),

@@ -114,8 +114,17 @@ mod tests {
     use crate::{Address, MasterKey, Store, SystemClock};
 
     /// Byte strings that are not sealed.
-    const PLAIN: [(&str, &str); 4] =
-        [("api_key", "digest"), ("version", "chain"), ("version", "client_cas"), ("version", "trust_scope")];
+    const PLAIN: [(&str, &str); 9] = [
+        ("api_key", "digest"),
+        ("audit", "mac"),
+        ("audit", "master_key"),
+        ("audit_mark", "mac"),
+        ("audit_mark", "master_key"),
+        ("audit_mark", "row_mac"),
+        ("version", "chain"),
+        ("version", "client_cas"),
+        ("version", "trust_scope"),
+    ];
 
     #[tokio::test]
     async fn every_column_of_byte_strings_is_resealed_or_known_as_plain() {

@@ -93,6 +93,9 @@ fn a_damaged_file_and_a_missing_store_are_named() {
     block_on(async {
         let world = World::sqlite().await;
         world.deployment("a").await;
+        let root =
+            "SELECT CAST(rootpage AS TEXT) FROM sqlite_master WHERE type = 'table' AND name = 'deployment'";
+        let root: usize = world.asked(root).await.parse().expect("a page");
         world.store.close().await;
         let none = Address::Embedded(world.data().join("none"));
         let error = StoreInspection::open(&none).await.expect_err("no store");
@@ -101,13 +104,13 @@ fn a_damaged_file_and_a_missing_store_are_named() {
 
         let store = world.data().join("store.db");
         let bytes = fs::read(&store).expect("read");
-        let damage = |from: usize| {
+        let damage = |page: usize| {
             let mut damaged = bytes.clone();
-            damaged[from..].chunks_mut(4096).for_each(|page| page[..64].fill(0xff));
+            damaged[page * 4096..][..64].fill(0xff);
             fs::write(&store, damaged).expect("written");
         };
-        // A table or an index.
-        damage(bytes.len() - 4096);
+        // A table.
+        damage(root - 1);
         let inspection = inspect(&world).await;
         let faults = inspection.faults().await;
         assert!(matches!(&faults, Ok(faults) if !faults.is_empty()), "{faults:?}");
