@@ -4,12 +4,12 @@ use toml::de::{DeTable, DeValue};
 
 /// Path in the file, without indices of lists, and a line that is right. A test compares them with
 /// the keys and reads each.
-const EXAMPLES: [(&str, &str); 42] = [
+const EXAMPLES: [(&str, &str); 43] = [
     ("data_dir", "data_dir = \"/var/lib/certward\""),
     ("store", "store = \"postgres://USER:PASSWORD@HOST/DATABASE\""),
     ("role", "role = \"all\""),
-    ("master_key_next_file", "master_key_next_file = \"/etc/certward/master.key.next\""),
     ("master_key_file", "master_key_file = \"/etc/certward/master.key\""),
+    ("master_key_next_file", "master_key_next_file = \"/etc/certward/master.key.next\""),
     ("api", "[api]"),
     ("api.listen", "listen = \"127.0.0.1:8080\""),
     ("api.cert", "cert = \"/etc/certward/api.pem\""),
