@@ -93,8 +93,7 @@ fn a_damaged_file_and_a_missing_store_are_named() {
     block_on(async {
         let world = World::sqlite().await;
         world.deployment("a").await;
-        let root =
-            "SELECT CAST(rootpage AS TEXT) FROM sqlite_master WHERE type = 'table' AND name = 'deployment'";
+        let root = "SELECT CAST(rootpage AS TEXT) FROM sqlite_master WHERE name = 'ending_by_end'";
         let root: usize = world.asked(root).await.parse().expect("a page");
         world.store.close().await;
         let none = Address::Embedded(world.data().join("none"));
@@ -109,7 +108,7 @@ fn a_damaged_file_and_a_missing_store_are_named() {
             damaged[page * 4096..][..64].fill(0xff);
             fs::write(&store, damaged).expect("written");
         };
-        // A table.
+        // An index.
         damage(root - 1);
         let inspection = inspect(&world).await;
         let faults = inspection.faults().await;
