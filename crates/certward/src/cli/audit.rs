@@ -20,7 +20,7 @@ pub(crate) enum AuditCommand {
     Export(ConnectArgs),
     /// Verify that no row was changed or removed, in the store itself, also while certward runs
     #[command(
-        after_help = "Needs the configuration and the master key. A cut end, and rows written anew by who has the master\n\
+        after_help = "Needs the configuration and the master key. A cut end, and rows written again by who has the master\n\
                       key, are found only with a head that was noted elsewhere, such as in the log of another machine.\n\
                       Exit codes: 0 sound, 1 not sound or not readable, 2 wrong usage.\n\
                       Example: certward audit verify --head 1042:9f86d081884c7d659a2feaa0c55ad015"

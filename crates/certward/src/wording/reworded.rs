@@ -50,14 +50,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-
-    fn typed() -> Typed {
-        let mut typed = Typed::about("north");
-        let block = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
-        typed.files.add("cert", "north.pem".as_ref(), block);
-        typed.files.add("key", "the north's.key".as_ref(), "");
-        typed
-    }
+    use crate::wording::typed::tests::typed;
 
     #[test]
     fn a_remedy_is_a_command_to_copy() {

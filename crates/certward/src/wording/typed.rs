@@ -75,11 +75,12 @@ impl Typed {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::api_types::FindingItem;
 
-    fn typed() -> Typed {
+    /// About the deployment `north`, with two files.
+    pub(in crate::wording) fn typed() -> Typed {
         let mut typed = Typed::about("north");
         let block = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
         typed.files.add("cert", "north.pem".as_ref(), block);

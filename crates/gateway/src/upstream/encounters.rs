@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(broker.encounters.connected(), None, "it accepts, and does not answer");
         assert_eq!(broker.is_silent(6), None);
         assert_eq!(broker.encounters.answered(), Some(Turn::Over(trouble(NO_ANSWER, 3, 6, 4, 0))));
-        assert_eq!([broker.is_silent(7), broker.is_silent(8)], [None, None], "counted anew");
+        assert_eq!([broker.is_silent(7), broker.is_silent(8)], [None, None], "counted from the start");
         assert_eq!(broker.is_silent(8 + ROW_TIMEOUT.as_secs()), None, "no row");
     }
 
