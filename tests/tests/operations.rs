@@ -164,10 +164,11 @@ fn a_wss_device_of_a_deployment_without_a_websocket_broker_is_told_of() {
     let scene = Scene::new();
     scene.run_one_way();
     change(&scene, &json!({"wsUpstream": null}));
+    // A change of the broker is not waited for: the first devices may still reach the one before.
     wait_until("a device without a broker", || {
         let session = scene.device().handshake(scene.certward.wss(), Scene::HOST).unwrap();
-        assert!(WebSocket::upgrade(session, Scene::HOST).is_err());
-        (troubles_of(&scene, "not_configured") == 1.0).then_some(())
+        let refused = WebSocket::upgrade(session, Scene::HOST).is_err();
+        (refused && troubles_of(&scene, "not_configured") == 1.0).then_some(())
     });
     let set = format!("certward deployment set {} --ws-upstream HOST:PORT", Scene::DEPLOYMENT);
     let said = line(&scene, &["WARN", &format!("{} has no broker for wss devices", Scene::DEPLOYMENT)]);
