@@ -96,6 +96,9 @@ fn a_deployment_lives_from_add_to_remove() {
     assert_ne!(code, 0);
     assert!(text.contains("--client-ca") && text.contains("--one-way"), "{text}");
     assert_eq!(out_json(&cli("tls show ge6a1a75 --json"))["tlsType"], "two-way");
+    out(&cli("tls set ge6a1a75 --cert first.pem --key first.key --keep-client-ca --wait"));
+    let view = out_json(&cli("tls show ge6a1a75 --json"));
+    assert_eq!((&view["tlsType"], &view["cn"]), (&json!("two-way"), &json!("first")));
     out(&cli("tls set ge6a1a75 --cert first.pem --key first.key --one-way --wait"));
     assert_eq!(out_json(&cli("tls show ge6a1a75 --json"))["tlsType"], "one-way");
 

@@ -13,8 +13,9 @@ use crate::{error::Error, json};
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct UploadBody {
     /// `one-way`: only the server proves who it is. `two-way`: the client must present a
-    /// certificate of `cacert`.
-    #[schema(rename = "tlsType", example = "one-way", pattern = "^(one-way|two-way)$")]
+    /// certificate of `cacert`. `keep`, of a replacement: the type and the client CAs stay those of
+    /// the newest accepted upload.
+    #[schema(rename = "tlsType", example = "one-way", pattern = "^(one-way|two-way|keep)$")]
     tls_type: String,
     /// The leaf and its chain in PEM, in any order.
     cert: String,
@@ -24,7 +25,7 @@ pub(crate) struct UploadBody {
     /// The passphrase of `key`, if that is an encrypted PKCS#8 key (PBES2). Used once, never kept.
     #[schema(rename = "keyPassword", format = Password)]
     key_password: Option<String>,
-    /// The client CAs in PEM. Needed for two-way; absent, null or empty for one-way.
+    /// The client CAs in PEM. Needed for two-way; absent, null or empty for one-way and keep.
     cacert: Option<String>,
 }
 

@@ -432,6 +432,9 @@ pub(crate) struct UploadArgs {
     /// No client certificates, also where they are asked for today
     #[arg(long)]
     pub(crate) one_way: bool,
+    /// Keep the client CAs of the certificate that is replaced; one-way stays one-way
+    #[arg(long, conflicts_with_all = ["client_ca", "one_way"])]
+    pub(crate) keep_client_ca: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -40,13 +40,14 @@ const SET: [&str; 7] = ["tls", "set", "d1", "--cert", "cert.pem", "--key", "key.
 
 #[test]
 fn tls_set_is_put_and_post_where_there_is_none() {
-    let cases: [(&[Answer], &[&str], &[&str]); 7] = [
+    let cases: [(&[Answer], &[&str], &[&str]); 8] = [
         (&[NONE, PENDING], &[], &[GET, POST]),
         (&[TERMINATED, PENDING], &[], &[GET, POST]),
         (&[ONE_WAY, PENDING], &[], &[GET, PUT]),
         (&[FAILED, PENDING], &[], &[GET, PUT]),
         (&[ONE_WAY, NO_TLS, PENDING], &[], &[GET, PUT, POST]),
         (&[TWO_WAY, PENDING], &["--client-ca", "ca.pem"], &[GET, PUT]),
+        (&[TWO_WAY, PENDING], &["--keep-client-ca"], &[GET, PUT]),
         (&[TWO_WAY, PENDING], &["--one-way"], &[GET, PUT]),
     ];
     for (answers, flags, asked) in cases {
@@ -88,6 +89,17 @@ fn a_renewal_never_drops_client_verification_and_a_check_says_so_before() {
             "{}",
             run.stderr
         );
+        assert_eq!(api.asked_lines(), [GET]);
+    }
+}
+
+#[test]
+fn client_cas_are_not_kept_where_there_are_none() {
+    for answer in [NONE, TERMINATED] {
+        let (folder, api) = (folder(), Script::new(vec![answer]));
+        let run = finish(api.client(folder.path()).args(SET).arg("--keep-client-ca"));
+        assert_eq!(run.code, 1);
+        assert!(run.stderr.contains("d1 has no certificate yet"), "{}", run.stderr);
         assert_eq!(api.asked_lines(), [GET]);
     }
 }

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use certward_pki::{Circumstances, Finding, Judgement, Material, TlsType, Upload, findings_as_of};
+use certward_pki::{Circumstances, Finding, Judgement, Material, Replaced, TlsType, Upload, findings_as_of};
 use certward_store::{
     ApiKey, AuditEntry, AuditOrigin, CertificateChange, Deployment, DeploymentRef, Scope, StoreError,
     Timestamp, TlsState, TrustScope, Version,
@@ -163,7 +163,7 @@ impl Lifecycle {
             now: self.store.clock().now().to_time(),
             hosts: &deployment.spec.hosts,
             entry_point: self.node_view.entry_point(deployment),
-            replaces: replaced.and_then(|version| version.chain.first()).map(Vec::as_slice),
+            replaces: replaced.and_then(as_replaced),
             profile: deployment.spec.profile,
         };
         let mut judgement = certward_pki::judge(upload, &circumstances);
@@ -224,7 +224,8 @@ impl Lifecycle {
         Ok(change)
     }
 
-    /// Judges outside of the transaction, the only writer; again if the deployment changed.
+    /// Judges outside of the transaction, the only writer; again if the deployment changed, or the
+    /// version whose client trust is kept is not the newest any more.
     async fn accept(
         &self,
         change: Change,
@@ -243,7 +244,9 @@ impl Lifecycle {
             let mut acting = self.begin_as(actor, Scope::Tls).await?;
             let deployment = acting.deployment(wanted).await?.ok_or(TlsError::NoDeployment)?;
             change.admits(&deployment.tls)?;
-            if judged_alike(&judged_for, &deployment) {
+            let is_kept =
+                !upload.keeps_client_trust() || judged_for.tls.version() == deployment.tls.version();
+            if is_kept && judged_alike(&judged_for, &deployment) {
                 return self.keep(change, acting, &deployment, findings, &material).await;
             }
             judged_for = deployment;
@@ -361,6 +364,12 @@ impl Change {
 /// See [`Circumstances`].
 fn judged_alike(one: &Deployment, other: &Deployment) -> bool {
     one.spec.profile == other.spec.profile && !entry_points_differ(one, other)
+}
+
+/// A version has a leaf.
+fn as_replaced(version: &Version) -> Option<Replaced<'_>> {
+    let leaf = version.chain.first()?;
+    Some(Replaced { leaf, tls_type: version.tls_type, client_cas: &version.client_cas })
 }
 
 fn ders<T: AsRef<[u8]>>(certificates: &[T]) -> Vec<Vec<u8>> {

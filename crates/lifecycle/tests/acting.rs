@@ -76,6 +76,25 @@ async fn a_change_that_the_judgement_does_not_depend_on_costs_no_second_one() {
 }
 
 #[tokio::test]
+async fn client_cas_are_kept_of_the_upload_that_is_replaced() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let (before, since) = (Authority::new("Devices"), Authority::new("New devices"));
+    world.create(ca.two_way(&[&before])).await;
+    let mut rehearsals = world.gateway.hold_rehearsals();
+    let (lifecycle, admin, this) = (world.lifecycle.clone(), world.admin.clone(), world.this().await);
+    let upload = ca.keep().into();
+    let keeping = tokio::spawn(async move { lifecycle.replace_tls(&admin, &this, upload).await });
+    rehearsals.begun().await;
+    let other = world.another_lifecycle();
+    other.replace_tls(&world.admin, &world.this().await, ca.two_way(&[&since]).into()).await.unwrap();
+    rehearsals.go_on();
+    rehearsals.begun().await;
+    rehearsals.go_on();
+    ended(keeping).await.unwrap();
+    assert_eq!(world.client_cas().await, [since.der()], "a CA that was removed meanwhile stays removed");
+}
+
+#[tokio::test]
 async fn an_upload_for_a_deployment_that_keeps_changing_is_refused_and_not_stored() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let mut rehearsals = world.gateway.hold_rehearsals();

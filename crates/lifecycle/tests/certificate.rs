@@ -9,7 +9,7 @@ use std::time::Duration;
 use certward_lifecycle::{
     Member, NewDeployment, ProofFailure, TlsError, TlsView, assignment_in, material_in,
 };
-use certward_pki::{Code, HostName, NoEntryPoint};
+use certward_pki::{Code, HostName, NoEntryPoint, TlsType};
 use certward_store::{AuditPage, DeploymentPatch, Generation, NodeId, ProjectId, TlsState};
 use support::{Authority, Uploads, World, given, not_proven, self_signed};
 
@@ -79,6 +79,29 @@ async fn a_change_fits_its_state_or_is_refused() {
     assert!(matches!(lifecycle.delete_tls(&world.admin, &world.this().await).await, Err(TlsError::NotFound)));
     world.create(ca.one_way()).await;
     assert_eq!(world.status().await, "pending", "POST supersedes the deletion");
+}
+
+#[tokio::test]
+async fn a_renewal_can_keep_the_type_and_the_client_cas() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let (a, b) = (Authority::new("A"), Authority::new("B"));
+    let refused = world.lifecycle.create_tls(&world.admin, &world.this().await, ca.keep().into()).await;
+    let Err(TlsError::Refused(findings)) = refused else { panic!("{refused:?}") };
+    assert_eq!(findings[0].code, Code::TlsTypeInvalid, "a first upload says what it is");
+
+    world.create(ca.two_way(&[&a, &b])).await;
+    let scope = world.trust_scope().await;
+    assert_eq!(world.replace(ca.keep()).await.tls_type, TlsType::TwoWay);
+    assert_eq!(world.client_cas().await, [a.der(), b.der()]);
+    assert_eq!(world.trust_scope().await, scope, "tickets stay valid");
+
+    world.replace(ca.one_way()).await;
+    assert_eq!(world.replace(ca.keep()).await.tls_type, TlsType::OneWay);
+    assert!(world.client_cas().await.is_empty());
+
+    world.delete().await;
+    let refused = world.lifecycle.create_tls(&world.admin, &world.this().await, ca.keep().into()).await;
+    assert!(matches!(refused, Err(TlsError::Refused(_))), "nor is that of a deleted one kept");
 }
 
 #[tokio::test]

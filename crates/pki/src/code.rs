@@ -72,9 +72,9 @@ impl Code {
 codes! {
     // The request.
     TlsTypeInvalid "TLS_TYPE_INVALID" Error
-        "`tlsType` is missing or neither `one-way` nor `two-way`."
+        "`tlsType` is missing, or none of `one-way`, `two-way` and `keep`; or it is `keep`, and no certificate is set."
         "`\"tlsType\": \"One-Way\"`."
-        "Set tlsType to \"one-way\" or \"two-way\", exactly as written here."
+        "Set tlsType to \"one-way\" or \"two-way\", exactly as written here; or, to replace a certificate and keep its client CAs, to \"keep\"."
         "EMQX Cloud API";
     NotText "NOT_TEXT" Error
         "A property is not a JSON string."
@@ -102,7 +102,7 @@ codes! {
         "Set cacert to the PEM text of the CA that issues the clients' certificates, or use one-way."
         "EMQX Cloud API";
     CaUnexpected "CA_UNEXPECTED" Error
-        "`tlsType` is `one-way`, and `cacert` holds something: a client CA that is silently dropped is dangerous."
+        "`tlsType` is `one-way` or `keep`, and `cacert` holds something: a client CA that is silently dropped is dangerous."
         "`\"tlsType\": \"one-way\"` with the client CA still in `cacert`."
         "Set tlsType to two-way to have clients verified, or leave cacert out."
         "certward";

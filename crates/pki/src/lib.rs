@@ -57,7 +57,7 @@ mod work;
 
 pub use as_of::findings_as_of;
 pub use bundle::{Bundle, BundleError};
-pub use circumstances::Circumstances;
+pub use circumstances::{Circumstances, Replaced};
 pub use client_certificate::{ClientCaNames, ClientCertificate, ClientCertificateFacts, NeededCa};
 pub use client_refusal::ClientRefusal;
 pub use client_trust::ClientTrust;
@@ -79,5 +79,5 @@ pub use public_key::KeyKind;
 pub use rules::uncovered_hosts;
 pub use severity::Severity;
 pub use tls_type::TlsType;
-pub use upload::{Text, Upload};
+pub use upload::{KEEP, Text, Upload};
 pub use validity::validity;

@@ -29,10 +29,10 @@ impl<'a> ParsedUpload<'a> {
         circumstances: &'a Circumstances<'a>,
         findings: &mut Vec<Finding>,
     ) -> Self {
-        let tls_type = reading::tls_type(upload, findings);
+        let tls_type = reading::tls_type(upload, circumstances.replaces, findings);
         let cert = reading::cert(upload, findings);
         let key = reading::key(upload, findings);
-        let client_cas = reading::cacert(upload, tls_type, findings);
+        let client_cas = reading::cacert(upload, tls_type, circumstances.replaces, findings);
         let proof = key.as_ref().and_then(|key| key.proof.as_ref());
         let chain = Chain::sort(&cert.certificates, proof, circumstances.now)
             // An unreadable block may be the leaf: then only the key decides.

@@ -12,7 +12,7 @@ use crate::pem::{Block, Label};
 use crate::private_key::{KeyProof, PrivateKey, Signer};
 use crate::public_key::KeyKind;
 use crate::unserved_key::unserved_key;
-use crate::{Code, Text, TlsType, Upload, field};
+use crate::{Code, Replaced, Text, TlsType, Upload, field};
 
 pub(crate) struct GivenKey {
     pub(crate) key: PrivateKey,
@@ -29,13 +29,23 @@ const CHAIN_BYTES_MAX: usize = 32 * 1024;
 
 const CLIENT_CAS_MAX: usize = 100;
 
-pub(crate) fn tls_type(upload: &Upload, findings: &mut Vec<Finding>) -> Option<TlsType> {
+pub(crate) fn tls_type(
+    upload: &Upload,
+    replaces: Option<Replaced<'_>>,
+    findings: &mut Vec<Finding>,
+) -> Option<TlsType> {
     let mut say = |message| findings.push(Finding::new(Code::TlsTypeInvalid, Field::TlsType, None, message));
     match &upload.tls_type {
+        Text::Given(_) if upload.keeps_client_trust() => {
+            if replaces.is_none() {
+                say("tlsType is \"keep\", and there is no certificate yet whose type could be kept.");
+            }
+            replaces.map(|replaced| replaced.tls_type)
+        }
         Text::Given(text) => {
             let tls_type = TlsType::parse(text);
             if tls_type.is_none() {
-                say("tlsType is neither \"one-way\" nor \"two-way\".");
+                say("tlsType is none of \"one-way\", \"two-way\" and \"keep\".");
             }
             tls_type
         }
@@ -110,10 +120,18 @@ pub(crate) fn cert(upload: &Upload, findings: &mut Vec<Finding>) -> Cert {
 pub(crate) fn cacert(
     upload: &Upload,
     tls_type: Option<TlsType>,
+    replaces: Option<Replaced<'_>>,
     findings: &mut Vec<Finding>,
 ) -> Vec<GivenCertificate> {
     let is_empty = field::is_empty(&upload.cacert);
     match tls_type {
+        _ if upload.keeps_client_trust() => {
+            if !is_empty {
+                let message = "tlsType is \"keep\", and cacert is set: it would be ignored.";
+                findings.push(Finding::new(Code::CaUnexpected, Field::Cacert, None, message));
+            }
+            return kept_client_cas(replaces, findings);
+        }
         Some(TlsType::OneWay) if !is_empty => {
             let message = "tlsType is one-way, and cacert is set: clients would not be verified.";
             findings.push(Finding::new(Code::CaUnexpected, Field::Cacert, None, message));
@@ -144,6 +162,16 @@ pub(crate) fn cacert(
     if blocks.is_empty() && error_count(findings) == said_before {
         findings.push(Finding::new(Code::CaMissing, Field::Cacert, None, "cacert holds no certificate."));
     }
+    read_certificates(&blocks, Field::Cacert, findings)
+}
+
+/// An unreadable one refuses the upload: leaving it out would change the trust.
+fn kept_client_cas(replaces: Option<Replaced<'_>>, findings: &mut Vec<Finding>) -> Vec<GivenCertificate> {
+    let client_cas = replaces.map_or(&[] as &[_], |replaced| replaced.client_cas);
+    let blocks = client_cas.iter().enumerate();
+    let blocks: Vec<Block> = blocks
+        .map(|(index, der)| Block { index, label: Label::Certificate, der: der.clone().into() })
+        .collect();
     read_certificates(&blocks, Field::Cacert, findings)
 }
 

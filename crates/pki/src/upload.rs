@@ -15,7 +15,7 @@ pub enum Text {
 /// An unchecked upload.
 #[derive(Default)]
 pub struct Upload {
-    /// `tlsType`: `one-way` or `two-way`.
+    /// `tlsType`: `one-way`, `two-way`, or [`KEEP`].
     pub tls_type: Text,
     /// `cert`: the leaf and its chain, PEM.
     pub cert: Text,
@@ -25,4 +25,14 @@ pub struct Upload {
     pub key_password: Text,
     /// `cacert`: the client CAs, PEM.
     pub cacert: Text,
+}
+
+/// The `tlsType` of an upload that keeps the type and the client CAs of the version it replaces.
+pub const KEEP: &str = "keep";
+
+impl Upload {
+    /// Whether `tlsType` is [`KEEP`].
+    pub fn keeps_client_trust(&self) -> bool {
+        matches!(&self.tls_type, Text::Given(text) if text.as_str() == KEEP)
+    }
 }

@@ -1,6 +1,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use certward_pki::KEEP;
 use certward_store::{Clock, DeploymentId, SystemClock, Timestamp};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -113,7 +114,7 @@ async fn check(id: &str, upload: &UploadArgs, connect: &ConnectArgs) -> anyhow::
     let (body, typed) = body(&id, upload)?;
     let (client, path) = (Client::new(connect)?, ["deployments", id.as_str(), "tls", "check"]);
     let before = serde_json::from_value(client.get(&path[..3]).await?)?;
-    refuse_to_end_two_way_unasked(&id, &before, upload)?;
+    require_a_decision_on_client_cas(&id, &before, upload)?;
     let answer = client.change(Method::POST, &path, Some(&body)).await;
     let answer = answer.map_err(|error| error.with_files(&typed.files))?;
     let check: CheckAnswer = serde_json::from_value(answer.clone())?;
@@ -132,7 +133,7 @@ async fn set(id: &str, upload: &UploadArgs, wait: bool, connect: &ConnectArgs) -
     let client = Client::new(connect)?;
     let path = ["deployments", id.as_str(), "tls"];
     let before: TlsAnswer = serde_json::from_value(client.get(&path).await?)?;
-    refuse_to_end_two_way_unasked(&id, &before, upload)?;
+    require_a_decision_on_client_cas(&id, &before, upload)?;
     let answer = put_or_post(&client, &path, &body, before.is_set()).await;
     let mut answer = answer.map_err(|error| error.with_files(&typed.files))?;
     if wait {
@@ -151,16 +152,21 @@ async fn set(id: &str, upload: &UploadArgs, wait: bool, connect: &ConnectArgs) -
 }
 
 /// A renewal that omits the client CA must not turn client verification off.
-fn refuse_to_end_two_way_unasked(
+fn require_a_decision_on_client_cas(
     id: &DeploymentId,
     before: &TlsAnswer,
     upload: &UploadArgs,
 ) -> anyhow::Result<()> {
-    let undecided = upload.client_ca.is_none() && !upload.one_way;
+    if upload.keep_client_ca && !before.is_set() {
+        bail!(
+            "{id} has no certificate yet, and so no client CAs to keep; set the first one with --client-ca FILE, or with --one-way"
+        );
+    }
+    let undecided = upload.client_ca.is_none() && !upload.one_way && !upload.keep_client_ca;
     if before.is_set() && before.tls_type.as_deref() == Some("two-way") && undecided {
         bail!(
-            "{id} asks devices for a certificate (two-way), and without --client-ca that would end; give --client-ca FILE to go on, or \
-             --one-way to end it"
+            "{id} asks devices for a certificate (two-way), and without --client-ca that would end; give --keep-client-ca to go on \
+             with the same CAs, --client-ca FILE for others, or --one-way to end it"
         );
     }
     Ok(())
@@ -202,7 +208,12 @@ async fn delete(id: &str, wait: bool, connect: &ConnectArgs) -> anyhow::Result<E
 /// With the files that it was made of.
 fn body(id: &DeploymentId, upload: &UploadArgs) -> anyhow::Result<(Value, Typed)> {
     let mut typed = Typed::about(id.as_str());
-    let mut body = json!({ "tlsType": if upload.client_ca.is_some() { "two-way" } else { "one-way" } });
+    let tls_type = match (&upload.client_ca, upload.keep_client_ca) {
+        (Some(_), _) => "two-way",
+        (None, true) => KEEP,
+        (None, false) => "one-way",
+    };
+    let mut body = json!({ "tlsType": tls_type });
     let files =
         [("cert", Some(&upload.cert)), ("key", Some(&upload.key)), ("cacert", upload.client_ca.as_ref())];
     for (property, path) in files {

@@ -7,7 +7,7 @@
 const REMEDIES: [(&str, &str); 46] = [
     (
         "TLS_TYPE_INVALID",
-        "Name the CA of the devices with --client-ca for two-way, or leave it out for one-way.",
+        "Name the CA of the devices with --client-ca for two-way, leave it out for one-way, or keep what is set with --keep-client-ca.",
     ),
     ("NOT_TEXT", "Name a file with PEM text."),
     ("FIELD_TOO_LARGE", "Keep only the PEM blocks that belong in the file."),

@@ -18,10 +18,10 @@ use certward_lifecycle::{
     CertificateView, FailedHandshake, Lifecycle, LifecycleSettings, Member, NewDeployment, NodeView,
     Observation, ProofFailure, Rehearsal, SystemEntropy, TlsView,
 };
-use certward_pki::{HostName, Material, NoEntryPoint, Text, Upload};
+use certward_pki::{HostName, KEEP, Material, NoEntryPoint, Text, Upload};
 use certward_store::{
     Address, ApiKey, Deployment, DeploymentId, DeploymentRef, DeploymentSpec, Generation, MasterKey, NodeId,
-    Session, Store, Timestamp, UpstreamList,
+    Session, Store, Timestamp, TrustScope, UpstreamList, Version,
 };
 pub(crate) use certward_test_support::Authority;
 use certward_test_support::{HandClock, Leaf, server_params};
@@ -130,6 +130,27 @@ impl World {
         let world = Self { lifecycle, clock, gateway, admin: admin.key, id, master_key, folder };
         world.lifecycle.create_deployment(&world.admin, world.new_deployment("ge6a1a75")).await.unwrap();
         world
+    }
+
+    /// Another node's, on the same store.
+    pub(crate) fn another_lifecycle(&self) -> Lifecycle {
+        let gateway = Arc::new(FakeGateway::default());
+        let store = self.lifecycle.store().clone();
+        Lifecycle::new(store, gateway.clone(), gateway, Arc::new(SystemEntropy), settings())
+    }
+
+    /// Those of the newest upload, DER.
+    pub(crate) async fn client_cas(&self) -> Vec<Vec<u8>> {
+        self.newest().await.client_cas
+    }
+
+    pub(crate) async fn trust_scope(&self) -> TrustScope {
+        self.newest().await.trust_scope
+    }
+
+    async fn newest(&self) -> Version {
+        let version = self.deployment().await.tls.version().unwrap();
+        self.lifecycle.store().read().version(&self.id, version).await.unwrap().unwrap()
     }
 
     pub(crate) async fn back_up(&mut self) -> Backup {
@@ -272,6 +293,10 @@ pub(crate) trait Uploads {
     fn one_way(&self) -> Upload;
     /// A new leaf, with these client CAs.
     fn two_way(&self, clients: &[&Authority]) -> Upload;
+    /// A new leaf, with the client CAs of the one before.
+    fn keep(&self) -> Upload {
+        Upload { tls_type: given(KEEP), ..self.one_way() }
+    }
 }
 
 impl Uploads for Authority {

@@ -5,9 +5,11 @@ use crate::parsed_upload::ParsedUpload;
 
 /// Devices trust the current leaf's CA, not a new self-signed certificate.
 pub(crate) fn self_signed_over_issued(parsed: &ParsedUpload<'_>, findings: &mut Vec<Finding>) {
-    let (Some(leaf), Some(replaces)) = (parsed.leaf(), parsed.circumstances.replaces) else { return };
+    let (Some(leaf), Some(replaces)) = (parsed.leaf(), parsed.circumstances.replaces.as_ref()) else {
+        return;
+    };
     // An accepted leaf is readable.
-    let Ok(replaced) = Certificate::read(replaces) else { return };
+    let Ok(replaced) = Certificate::read(replaces.leaf) else { return };
     let is_its_ca = replaced.normal_issuer == leaf.certificate.normal_subject;
     if leaf.certificate.is_self_signed() && !replaced.is_self_signed() && !is_its_ca {
         let message = format!(

@@ -9,8 +9,8 @@ use time::Duration;
 
 use crate::openssl::Openssl;
 use crate::stage::{
-    Authority, Case, Leaf, Pki, authority_params, dns, encode_pem, expect, leaf_of, leaf_params, now, p256,
-    pki, self_signed,
+    Authority, Case, Leaf, OldUpload, Pki, authority_params, dns, encode_pem, expect, leaf_of, leaf_params,
+    now, p256, pki, self_signed,
 };
 
 type Row = (&'static str, Case, &'static [&'static str]);
@@ -476,7 +476,10 @@ fn a_self_signed_leaf_over_an_issued_one_is_named() {
     let fresh = leaf_params().self_signed(&key).unwrap();
     let older = leaf_params().self_signed(&p256()).unwrap().der().to_vec();
     let issued = leaf_of(&pki.intermediate).der;
-    let over = |replaces: Option<&Vec<u8>>, case: Case| Case { replaces: replaces.cloned(), ..case };
+    let over = |replaces: Option<&Vec<u8>>, case: Case| Case {
+        replaces: replaces.map(|leaf| OldUpload::one_way(leaf)),
+        ..case
+    };
     let self_signed = || Case::one_way(fresh.pem(), key.serialize_pem());
     expect([
         ("for the first time", over(None, self_signed()), &[] as &[_]),
@@ -487,6 +490,42 @@ fn a_self_signed_leaf_over_an_issued_one_is_named() {
     ]);
     let finding = over(Some(&issued), self_signed()).judge().findings.remove(0);
     assert!(finding.message.contains("was issued by CN=Example Intermediate"), "{}", finding.message);
+}
+
+#[test]
+fn an_upload_that_keeps_the_client_trust_has_that_of_the_replaced_one() {
+    let pki = pki();
+    let (devices, others) = (Authority::new("Devices"), Authority::new("Other devices"));
+    let old = Authority::new_with("Devices of old", |p| p.not_after = now() - Duration::days(1));
+    let leaf = leaf_of(&pki.intermediate).der;
+    let keep = |replaces: Option<OldUpload>| Case { tls_type: Some("keep".into()), replaces, ..pki.case() };
+    let two_way = |cas: &[&Authority]| keep(Some(OldUpload::two_way(&leaf, cas)));
+    let with_cacert = |cacert: &str| Case { cacert: Some(cacert.into()), ..two_way(&[&devices]) };
+    type Trust<'a> = Option<Vec<&'a Authority>>;
+    let rows: Vec<(_, _, &[&str], Trust)> = vec![
+        ("nothing to keep", keep(None), &["TLS_TYPE_INVALID"], None),
+        ("of a one-way one", keep(Some(OldUpload::one_way(&leaf))), &[], None),
+        ("of a two-way one", two_way(&[&devices]), &[], Some(vec![&devices])),
+        ("several", two_way(&[&others, &devices]), &[], Some(vec![&others, &devices])),
+        ("with an empty cacert", with_cacert(" \n"), &[], Some(vec![&devices])),
+        ("with another cacert", with_cacert(others.pem()), &["CA_UNEXPECTED"], None),
+        ("with the same cacert", with_cacert(devices.pem()), &["CA_UNEXPECTED"], None),
+        ("one has expired since", two_way(&[&old, &devices]), &["CA_EXPIRED_LEFT_OUT"], Some(vec![&devices])),
+        ("the only one has expired since", two_way(&[&old]), &["CA_EXPIRED"], None),
+        (
+            "another spelling",
+            Case { tls_type: Some("Keep".into()), ..two_way(&[&devices]) },
+            &["TLS_TYPE_INVALID"],
+            None,
+        ),
+    ];
+    for (name, case, codes, trusted) in rows {
+        let trust = case.judge().material.and_then(|material| material.client_trust);
+        let anchors = trust.map(|trust| trust.anchors().iter().map(|der| der.to_vec()).collect::<Vec<_>>());
+        let trusted = trusted.map(|cas| cas.iter().map(|ca| ca.der().to_vec()).collect::<Vec<_>>());
+        assert_eq!(anchors, trusted, "{name}");
+        expect([(name, case, codes)]);
+    }
 }
 
 #[test]

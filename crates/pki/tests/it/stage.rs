@@ -3,7 +3,8 @@
 
 use base64::Engine as _;
 use certward_pki::{
-    Circumstances, HostName, Judgement, NoEntryPoint, Profile, Severity, Text, Upload, judge,
+    Circumstances, HostName, Judgement, NoEntryPoint, Profile, Replaced, Severity, Text, TlsType, Upload,
+    judge,
 };
 use certward_test_support::server_params;
 pub(crate) use certward_test_support::{Authority, Leaf, authority_params};
@@ -34,8 +35,32 @@ pub(crate) struct Case {
     pub(crate) profile: Profile,
     pub(crate) hosts: Vec<&'static str>,
     pub(crate) entry_point: Result<(), NoEntryPoint>,
-    pub(crate) replaces: Option<Vec<u8>>,
+    pub(crate) replaces: Option<OldUpload>,
     pub(crate) now: OffsetDateTime,
+}
+
+/// What an upload replaces: a leaf and, if there are any, client CAs.
+#[derive(Clone)]
+pub(crate) struct OldUpload {
+    leaf: Vec<u8>,
+    client_cas: Vec<Vec<u8>>,
+}
+
+impl OldUpload {
+    pub(crate) fn one_way(leaf: &[u8]) -> Self {
+        Self::two_way(leaf, &[])
+    }
+
+    pub(crate) fn two_way(leaf: &[u8], client_cas: &[&Authority]) -> Self {
+        let client_cas = client_cas.iter().map(|ca| ca.der().to_vec()).collect();
+        Self { leaf: leaf.to_vec(), client_cas }
+    }
+
+    fn as_replaced(&self) -> Replaced<'_> {
+        let Self { leaf, client_cas } = self;
+        let tls_type = if client_cas.is_empty() { TlsType::OneWay } else { TlsType::TwoWay };
+        Replaced { leaf, tls_type, client_cas }
+    }
 }
 
 impl Case {
@@ -86,7 +111,7 @@ impl Case {
             now: self.now,
             hosts: &hosts,
             entry_point: self.entry_point,
-            replaces: self.replaces.as_deref(),
+            replaces: self.replaces.as_ref().map(OldUpload::as_replaced),
             profile: self.profile,
         };
         judge(&upload, &circumstances)
