@@ -2,10 +2,12 @@
 
 mod alert;
 mod audit;
+mod completions;
 mod config_args;
 mod connect;
 mod expiring;
 mod key_end;
+mod man_pages;
 mod time_span;
 
 use std::path::PathBuf;
@@ -18,10 +20,12 @@ use self::key_end::parse_key_end;
 pub(crate) use self::{
     alert::{AlertArgs, AlertChannelAddArgs, AlertChannelCommand, AlertCommand},
     audit::{AuditArgs, AuditCommand, AuditListArgs, AuditVerifyArgs},
+    completions::CompletionsArgs,
     config_args::ConfigArgs,
     connect::ConnectArgs,
     expiring::ExpiringArgs,
     key_end::KeyEnd,
+    man_pages::ManPagesArgs,
 };
 use crate::config::parse_role;
 
@@ -92,6 +96,13 @@ pub(crate) enum Command {
     Nodes(ConnectArgs),
     /// Print the OpenAPI 3.1 document of the API
     Openapi,
+    /// Print the completions of the command line for a shell
+    #[command(after_help = "Example: certward completions bash > /etc/bash_completion.d/certward")]
+    Completions(CompletionsArgs),
+    /// Write the man pages, one for each command, to a folder
+    #[command(name = "man-pages")]
+    #[command(after_help = "Example: certward man-pages /usr/local/share/man/man1")]
+    ManPages(ManPagesArgs),
 }
 
 #[derive(Debug, Args)]

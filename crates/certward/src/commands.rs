@@ -5,12 +5,14 @@ mod audit;
 mod backup;
 mod broker_trouble;
 mod check;
+mod completions;
 mod deployment;
 mod doctor;
 mod end_urgency;
 mod expiring;
 mod init;
 mod key;
+mod man_pages;
 mod migrate_store;
 mod nodes;
 mod openapi;
@@ -56,6 +58,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Audit(args) => audit::run(args.command),
         Command::Nodes(connect) => block_on(nodes::run(connect)),
         Command::Openapi => openapi::run(),
+        Command::Completions(args) => completions::run(&args),
+        Command::ManPages(args) => man_pages::run(&args),
     }
 }
 
