@@ -1,0 +1,116 @@
+use clap::{ArgGroup, Args, Id, Subcommand};
+use serde::Serialize;
+
+use super::connect::ConnectArgs;
+
+#[derive(Debug, Args)]
+pub(crate) struct DeploymentArgs {
+    #[command(subcommand)]
+    pub(crate) command: DeploymentCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeploymentCommand {
+    /// Add a deployment
+    Add {
+        /// Its id: 1 to 63 of a-z, 0-9 and -; drawn when left out
+        id: Option<String>,
+        /// The broker's plain MQTT address; or up to 8, separated by commas, tried in this order
+        #[arg(long, value_name = "HOST:PORT[,...]")]
+        upstream: String,
+        /// The broker's plain WebSocket address, or several
+        #[arg(long, value_name = "HOST:PORT[,...]")]
+        ws_upstream: Option<String>,
+        /// A name that leads to it, or a wildcard; may be repeated
+        #[arg(long = "host", value_name = "NAME")]
+        hosts: Vec<String>,
+        #[command(flatten)]
+        settings: DeploymentSettingArgs,
+        /// The project it belongs to
+        #[arg(long, value_name = "ID")]
+        project: Option<String>,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Change a deployment; what is not named stays
+    #[command(group(ArgGroup::new("change").required(true).multiple(true)
+        .args(["upstream", "ws_upstream", "no_ws_upstream", "hosts", "no_hosts"])
+        .args(ids::<DeploymentSettingArgs>())))]
+    #[command(mut_arg("profile", |profile| profile
+        .help("How strictly its certificates are judged from now on: default or emqx-cloud")))]
+    Set {
+        /// Its id
+        id: String,
+        /// The broker's plain MQTT address; or up to 8, separated by commas, tried in this order
+        #[arg(long, value_name = "HOST:PORT[,...]")]
+        upstream: Option<String>,
+        /// The broker's plain WebSocket address, or several
+        #[arg(long, value_name = "HOST:PORT[,...]")]
+        ws_upstream: Option<String>,
+        /// Take the WebSocket addresses away
+        #[arg(long, conflicts_with = "ws_upstream")]
+        no_ws_upstream: bool,
+        /// A name that leads to it; repeated: the whole new list
+        #[arg(long = "host", value_name = "NAME")]
+        hosts: Vec<String>,
+        /// Take all names away
+        #[arg(long, conflicts_with = "hosts")]
+        no_hosts: bool,
+        #[command(flatten)]
+        settings: DeploymentSettingArgs,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// List the deployments
+    List {
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Show a deployment
+    Show {
+        /// Its id
+        id: String,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Remove a deployment with its certificate, keys, hosts and connections
+    Remove {
+        /// Its id
+        id: String,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+}
+
+/// The settings that `add` and `set` take alike, serialised as the API takes them.
+#[derive(Debug, Args, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeploymentSettingArgs {
+    /// How strictly its certificates are judged: default or emqx-cloud
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) profile: Option<String>,
+    /// The PROXY header that its broker receives: none, v2, emqx or mosquitto
+    #[arg(long, value_name = "PROTOCOL")]
+    pub(crate) proxy_protocol: Option<String>,
+    /// The part of a client certificate sent as the device's name: cn, dn, san or fingerprint
+    #[arg(long, value_name = "IDENTITY")]
+    pub(crate) proxy_identity: Option<String>,
+    /// How many connections each node lets in at once; 0 for no limit
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) connections: Option<u32>,
+    /// How many new connections each node lets in a second; 0 for no limit
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) connection_rate: Option<u32>,
+    /// The largest TLS record that devices are sent, in bytes: 512 to 16384
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) record_bytes: Option<u32>,
+    /// Its name, for people
+    #[arg(long, value_name = "TEXT")]
+    #[serde(rename = "deploymentName")]
+    pub(crate) name: Option<String>,
+}
+
+fn ids<T: Args>() -> Vec<Id> {
+    let command = T::augment_args(clap::Command::default());
+    command.get_arguments().map(|argument| argument.get_id().clone()).collect()
+}

@@ -1,0 +1,83 @@
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::connect::ConnectArgs;
+
+#[derive(Debug, Args)]
+pub(crate) struct TlsArgs {
+    #[command(subcommand)]
+    pub(crate) command: TlsCommand,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UploadArgs {
+    /// The certificate and its chain, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cert: PathBuf,
+    /// The certificate's private key, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// A file with the passphrase of an encrypted key; one line break at its end is not part of it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_password_file: Option<PathBuf>,
+    /// The client CAs, PEM: two-way, every device must present a certificate
+    #[arg(long, value_name = "FILE", conflicts_with = "one_way")]
+    pub(crate) client_ca: Option<PathBuf>,
+    /// No client certificates, also where they are asked for today
+    #[arg(long)]
+    pub(crate) one_way: bool,
+    /// Keep the client CAs of the certificate that is replaced; one-way stays one-way
+    #[arg(long, conflicts_with_all = ["client_ca", "one_way"])]
+    pub(crate) keep_client_ca: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TlsCommand {
+    /// Show the certificate's state
+    Show {
+        /// The deployment
+        id: String,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Show the newest failed handshakes, of all nodes: who did not get in, why, and what to do
+    Failures {
+        /// The deployment
+        id: String,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Have the server judge an upload without storing it
+    #[command(after_help = "Exit codes: 0 no error, 1 errors, 2 wrong usage.")]
+    Check {
+        /// The deployment
+        id: String,
+        #[command(flatten)]
+        upload: UploadArgs,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Set or replace the certificate
+    Set {
+        /// The deployment
+        id: String,
+        #[command(flatten)]
+        upload: UploadArgs,
+        /// Wait until every node has proven that it serves it; exit 1 if one cannot
+        #[arg(long)]
+        wait: bool,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Delete the certificate and erase its keys; disconnects the deployment's devices
+    Delete {
+        /// The deployment
+        id: String,
+        /// Wait until no node serves it any more
+        #[arg(long)]
+        wait: bool,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+}
