@@ -8,6 +8,7 @@
 mod acting;
 mod alert_channels;
 mod assignment;
+mod awaited_nodes;
 mod boundary;
 mod broker_remedy;
 mod deployment_error;
@@ -37,6 +38,7 @@ mod tls;
 pub use acting::Denied;
 pub use alert_channels::{AlertChannelError, NewAlertChannel};
 pub use assignment::{AssignedCertificate, MaterialError, assignment_in, material_in};
+pub use awaited_nodes::AwaitedNodes;
 pub use boundary::BoundaryWarning;
 pub use broker_remedy::{broker_remedy, is_proxy_suspected};
 pub use deployment_error::DeploymentError;

@@ -316,6 +316,11 @@ impl Lifecycle {
 }
 
 impl TlsView {
+    /// Whether it is set, and not proven by every counted node.
+    pub fn is_unproven(&self) -> bool {
+        matches!(self, Self::Set(certificate) if certificate.status != Status::Running)
+    }
+
     fn is_settled(&self) -> bool {
         match self {
             Self::Absent => true,

@@ -4,8 +4,8 @@
 
 mod support;
 
-use certward_lifecycle::{Member, Observation, Withdrawal};
-use certward_store::{FeedPosition, Generation};
+use certward_lifecycle::{AwaitedNodes, Member, Observation, Withdrawal};
+use certward_store::{FeedPosition, Generation, NodeId, NodeProcess, Role};
 use support::{Authority, Uploads, World, not_proven, session, settings};
 
 #[tokio::test]
@@ -20,6 +20,34 @@ async fn a_lease_that_has_run_out_counts_until_it_is_swept() {
     world.lifecycle.sweep().await.unwrap();
     assert_eq!(world.status().await, "running");
     assert!(!world.renew(&b).await, "its lease is over");
+}
+
+#[tokio::test]
+async fn a_change_names_the_nodes_that_it_waits_for_and_those_left_out() {
+    let (world, ca) = (World::new().await, Authority::new("CA"));
+    let node = |id: &str| NodeId::parse(id).unwrap();
+    for (id, role) in [("lost", Role::Gateway), ("lost-without-gateway", Role::Api)] {
+        let process = NodeProcess { role, version: "1.2.3" };
+        world.lifecycle.store().record_process(&node(id), process, None).await.unwrap();
+    }
+    world.clock.advance(settings().lease * 2);
+    let (a, b) = (world.join("node-a").await, world.join("node-b").await);
+    let awaited = async || world.lifecycle.awaited_nodes(&world.id).await.unwrap();
+    let of = |nodes: &[&Member]| AwaitedNodes {
+        waiting_for: nodes.iter().map(|member| member.id.clone()).collect(),
+        left_out: vec![node("lost")],
+    };
+    world.create(ca.one_way()).await;
+    assert_eq!(awaited().await, of(&[&a, &b]));
+    world.report(&b, Ok(())).await;
+    assert_eq!(awaited().await, of(&[&a]));
+    world.replace(ca.one_way()).await;
+    assert_eq!(awaited().await, of(&[&a, &b]), "what was proven before does not count");
+    world.report(&a, Ok(())).await;
+    world.report(&b, not_proven("no")).await;
+    assert_eq!(awaited().await, of(&[&b]));
+    world.report(&b, Ok(())).await;
+    assert_eq!(awaited().await, of(&[]));
 }
 
 #[tokio::test]

@@ -33,16 +33,18 @@ async fn the_life_of_a_certificate_is_told_in_the_contracts_words() {
         (&json!("one-way"), &json!("2027-05-22 02:43:21"), &json!("pending"), &json!("ge6a1a75.example.com"))
     );
     assert!(made.get("reason").is_none());
+    assert_eq!((&made["waitingFor"], made.get("leftOut")), (&json!([node.id.as_str()]), None));
     assert_ne!(made.get("warnings"), Some(&json!([])), "absent rather than empty");
     assert_eq!(tls("POST").json(&upload()).outcome().await, (422, "TLS_ALREADY_EXISTS".to_owned()));
 
     world.report(&node, Ok(())).await;
-    assert_eq!(tls("GET").send().await.json()["status"], "running");
+    let running = tls("GET").send().await.json();
+    assert_eq!((&running["status"], running.get("waitingFor")), (&json!("running"), None));
 
     assert_eq!(tls("PUT").json(&upload()).send().await.json()["status"], "pending");
     world.report(&node, Err(ProofFailure::NoEntryPoint(certward_pki::NoEntryPoint::NoHost))).await;
     let failed = tls("GET").send().await.json();
-    assert_eq!(failed["status"], "failed");
+    assert_eq!((&failed["status"], &failed["waitingFor"]), (&json!("failed"), &json!([node.id.as_str()])));
     assert!(failed["reason"].as_str().is_some_and(|reason| !reason.is_empty()));
 
     let removed = tls("DELETE").send().await;

@@ -1,5 +1,6 @@
 use crate::{detail::Detail, wire_time};
-use certward_lifecycle::{CertificateView, Status, TlsView};
+use certward_lifecycle::{AwaitedNodes, CertificateView, Status, TlsView};
+use certward_store::NodeId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -35,6 +36,14 @@ pub(crate) struct TlsBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     reason: Option<String>,
+    /// While it is `pending` or `failed`: the counted nodes that have not proven it yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["n1"]))]
+    waiting_for: Vec<String>,
+    /// While it is `pending` or `failed`: lost nodes, which are not waited for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["n2"]))]
+    left_out: Vec<String>,
 }
 
 /// `pending`: stored, not yet proven on every counted node. `running`: every counted node proved
@@ -74,6 +83,14 @@ impl From<CertificateView> for TlsBody {
             cn: view.common_name,
             warnings: Detail::list(view.warnings),
             reason,
+            ..Self::default()
         }
+    }
+}
+
+impl TlsBody {
+    pub(super) fn with_nodes(self, nodes: AwaitedNodes) -> Self {
+        let ids = |nodes: Vec<NodeId>| nodes.iter().map(NodeId::to_string).collect();
+        Self { waiting_for: ids(nodes.waiting_for), left_out: ids(nodes.left_out), ..self }
     }
 }

@@ -46,7 +46,9 @@ pub(super) async fn set(
             api.require_still(caller, Scope::Tls, &deployment).await?;
         }
         let AcceptedUpload { view, change } = set?;
-        Ok((Extension(change), Json(TlsBody::from(view))).into_response())
+        // The change is stored: an answer without them is better than an error.
+        let nodes = api.lifecycle.awaited_nodes(&reference.id).await.unwrap_or_default();
+        Ok((Extension(change), Json(TlsBody::from(view).with_nodes(nodes))).into_response())
     })
     .await
 }

@@ -5,7 +5,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use certward_lifecycle::TlsView;
+use certward_lifecycle::{AwaitedNodes, TlsView};
 use certward_store::{Deployment, Method, Scope, StoreError};
 use http::{HeaderMap, HeaderValue};
 
@@ -44,7 +44,11 @@ pub(crate) async fn show(
             None => api.lifecycle.tls(&deployment).await?,
         };
         let view = view.ok_or(Error::DeploymentNotFound)?;
-        Ok((preference_applied(wait), Json(TlsBody::from(view))).into_response())
+        let nodes = match view.is_unproven() {
+            true => api.lifecycle.awaited_nodes(&deployment.id).await?,
+            false => AwaitedNodes::default(),
+        };
+        Ok((preference_applied(wait), Json(TlsBody::from(view).with_nodes(nodes))).into_response())
     })
     .await
 }
