@@ -7,7 +7,10 @@ mod ending;
 mod finding;
 mod tls;
 
+use certward_pki::CertificateFacts;
 use serde::{Deserialize, Serialize};
+
+use crate::api_time;
 
 #[cfg(test)]
 pub(crate) use self::finding::FindingItem;
@@ -92,6 +95,19 @@ pub(crate) struct ServedCertificate {
     pub(crate) key: String,
     pub(crate) not_before: String,
     pub(crate) expire: String,
+}
+
+impl From<CertificateFacts> for ServedCertificate {
+    fn from(facts: CertificateFacts) -> Self {
+        Self {
+            subject: facts.subject,
+            issuer: facts.issuer,
+            names: facts.names,
+            key: facts.key_kind.to_string(),
+            not_before: api_time::show(facts.not_before),
+            expire: api_time::show(facts.not_after),
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,6 +1,6 @@
 //! A client of the HTTP API.
 
-mod ca_file;
+pub(crate) mod ca_file;
 mod link;
 mod refusal;
 mod tls_fault;
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use self::{link::next_query, tls_fault::TlsFault};
 use crate::{
-    api_types::ErrorAnswer,
+    api_types::{ErrorAnswer, FindingAnswer},
     cli::ConnectArgs,
     output::{self, plain},
     usage::UsageError,
@@ -272,11 +272,17 @@ pub(crate) enum ClientError {
     Tls { base: String, fault: TlsFault },
     /// The peer is not certward.
     Foreign { base: String, status: StatusCode },
+    /// Judged before the change was asked for: none is used up.
+    RefusedBefore { findings: Vec<FindingAnswer>, typed: Box<Typed> },
     /// The API refused what was typed.
     Refused { status: StatusCode, retry_after: Option<Duration>, body: ErrorAnswer, typed: Box<Typed> },
 }
 
 impl ClientError {
+    pub(crate) fn refused_before(findings: Vec<FindingAnswer>, typed: Typed) -> Self {
+        Self::RefusedBefore { findings, typed: Box::new(typed) }
+    }
+
     pub(crate) fn is_code(&self, code: &str) -> bool {
         matches!(self, Self::Refused { body, .. } if body.code == code)
     }
@@ -295,7 +301,9 @@ impl ClientError {
             Self::Refused { status, retry_after, .. } if matches!(status.as_u16(), 429 | 503) => {
                 Some(retry_after.unwrap_or(Duration::from_secs(2)))
             }
-            Self::Refused { .. } | Self::Foreign { .. } | Self::Tls { .. } => None,
+            Self::Refused { .. } | Self::RefusedBefore { .. } | Self::Foreign { .. } | Self::Tls { .. } => {
+                None
+            }
         }
     }
 }
@@ -321,6 +329,7 @@ impl fmt::Display for ClientError {
                  /public_api/v1",
                 status.as_u16()
             ),
+            Self::RefusedBefore { findings, typed } => f.write_str(&refusal::of_upload(findings, typed)),
             Self::Refused { status, retry_after, body, typed } => {
                 f.write_str(&refusal::text(*status, *retry_after, body, typed))
             }

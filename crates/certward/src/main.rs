@@ -14,6 +14,7 @@ mod core_dumps;
 mod file_limit;
 mod findings;
 mod input;
+mod local_upload;
 mod log;
 mod master_key_files;
 mod node_id;

@@ -6,6 +6,7 @@ mod stage;
 
 use std::path::Path;
 
+use certward_test_support::Authority;
 use stage::{Answer, Script, certward, finish};
 use tempfile::TempDir;
 
@@ -24,14 +25,30 @@ const FAILED: Answer = (
 );
 const NO_TLS: Answer = (404, "", r#"{"code":"TLS_NOT_FOUND","message":"None is set.","details":[]}"#);
 
+const ACCEPTED: Answer = (200, "", r#"{"accepted":true,"findings":[]}"#);
+const NOT_ACCEPTED: Answer = (
+    200,
+    "",
+    r#"{"accepted":false,"findings":[{"code":"KEY_TYPE","severity":"error","field":"key","message":"No.","remedy":"Do."}]}"#,
+);
+const CHECKS_USED_UP: Answer =
+    (429, "Retry-After: 60\r\n", r#"{"code":"RATE_LIMITED","message":"60 of 60.","details":[]}"#);
+
 const GET: &str = "GET /public_api/v1/deployments/d1/tls";
 const POST: &str = "POST /public_api/v1/deployments/d1/tls";
+const CHECK: &str = "POST /public_api/v1/deployments/d1/tls/check";
 const PUT: &str = "PUT /public_api/v1/deployments/d1/tls";
 
+/// A certificate, its key, and a CA of devices.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["cert.pem", "key.pem", "ca.pem"] {
-        std::fs::write(folder.path().join(name), format!("text of {name}")).unwrap();
+    let leaf = Authority::new("CA").server(&["mqtt.example.com"]);
+    for (name, text) in [
+        ("cert.pem", leaf.chain_pem.as_str()),
+        ("key.pem", &leaf.key_pem),
+        ("ca.pem", Authority::new("Devices").pem()),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
     }
     folder
 }
@@ -40,15 +57,16 @@ const SET: [&str; 7] = ["tls", "set", "d1", "--cert", "cert.pem", "--key", "key.
 
 #[test]
 fn tls_set_is_put_and_post_where_there_is_none() {
-    let cases: [(&[Answer], &[&str], &[&str]); 8] = [
-        (&[NONE, PENDING], &[], &[GET, POST]),
-        (&[TERMINATED, PENDING], &[], &[GET, POST]),
-        (&[ONE_WAY, PENDING], &[], &[GET, PUT]),
-        (&[FAILED, PENDING], &[], &[GET, PUT]),
-        (&[ONE_WAY, NO_TLS, PENDING], &[], &[GET, PUT, POST]),
-        (&[TWO_WAY, PENDING], &["--client-ca", "ca.pem"], &[GET, PUT]),
-        (&[TWO_WAY, PENDING], &["--keep-client-ca"], &[GET, PUT]),
-        (&[TWO_WAY, PENDING], &["--one-way"], &[GET, PUT]),
+    let cases: [(&[Answer], &[&str], &[&str]); 9] = [
+        (&[NONE, ACCEPTED, PENDING], &[], &[GET, CHECK, POST]),
+        (&[TERMINATED, ACCEPTED, PENDING], &[], &[GET, CHECK, POST]),
+        (&[ONE_WAY, ACCEPTED, PENDING], &[], &[GET, CHECK, PUT]),
+        (&[ONE_WAY, CHECKS_USED_UP, PENDING], &[], &[GET, CHECK, PUT]),
+        (&[FAILED, ACCEPTED, PENDING], &[], &[GET, CHECK, PUT]),
+        (&[ONE_WAY, ACCEPTED, NO_TLS, PENDING], &[], &[GET, CHECK, PUT, POST]),
+        (&[TWO_WAY, ACCEPTED, PENDING], &["--client-ca", "ca.pem"], &[GET, CHECK, PUT]),
+        (&[TWO_WAY, ACCEPTED, PENDING], &["--keep-client-ca"], &[GET, CHECK, PUT]),
+        (&[TWO_WAY, ACCEPTED, PENDING], &["--one-way"], &[GET, CHECK, PUT]),
     ];
     for (answers, flags, asked) in cases {
         let (folder, api) = (folder(), Script::new(answers.to_vec()));
@@ -61,18 +79,20 @@ fn tls_set_is_put_and_post_where_there_is_none() {
 
 #[test]
 fn an_upload_carries_the_files_and_the_key_is_basic() {
-    let (folder, api) = (folder(), Script::new(vec![NONE, PENDING]));
+    let (folder, api) = (folder(), Script::new(vec![NONE, ACCEPTED, PENDING]));
     let run = finish(api.client(folder.path()).args(SET).args(["--client-ca", "ca.pem", "--json"]));
     assert_eq!(
         run.stdout.trim(),
         r#"{"expire":"2034-05-22 02:43:21","status":"pending","tlsType":"one-way"}"#
     );
     let asked = api.asked();
-    let body: serde_json::Value = serde_json::from_str(asked[1].split("\r\n\r\n").nth(1).unwrap()).unwrap();
-    assert_eq!(
-        body,
-        serde_json::json!({"tlsType": "two-way", "cert": "text of cert.pem", "key": "text of key.pem", "cacert": "text of ca.pem"})
-    );
+    let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let expected = serde_json::json!({"tlsType": "two-way", "cert": text("cert.pem"), "key": text("key.pem"), "cacert": text("ca.pem")});
+    for request in &asked[1..] {
+        let body: serde_json::Value =
+            serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+        assert_eq!(body, expected);
+    }
     // "key1:hunter2"
     assert!(asked.iter().all(|request| request.contains("Basic a2V5MTpodW50ZXIy")), "{asked:?}");
 }
@@ -105,16 +125,79 @@ fn client_cas_are_not_kept_where_there_are_none() {
 }
 
 #[test]
+fn what_would_be_refused_costs_no_change() {
+    let folder_with = |name: &str, text: &str| {
+        let folder = folder();
+        std::fs::write(folder.path().join(name), text).unwrap();
+        folder
+    };
+    let foreign = Authority::new("CA").server(&["mqtt.example.com"]);
+    for (folder, says) in [
+        (folder_with("cert.pem", "rubbish"), "in cert.pem"),
+        (folder_with("key.pem", &foreign.key_pem), "error KEY_MISMATCH in key.pem"),
+    ] {
+        let api = Script::new(vec![]);
+        let run = finish(api.client(folder.path()).args(SET));
+        assert_eq!((run.code, run.stdout.as_str()), (1, ""));
+        assert!(run.stderr.starts_with("certward: deployment d1: refused: 1 error"), "{}", run.stderr);
+        assert!(run.stderr.contains(says), "{}", run.stderr);
+        assert_eq!(api.asked_lines(), [""; 0], "it is judged here first");
+    }
+    let (folder, api) = (folder(), Script::new(vec![ONE_WAY, NOT_ACCEPTED]));
+    let run = finish(api.client(folder.path()).args(SET));
+    assert_eq!((run.code, run.stdout.as_str()), (1, ""));
+    assert!(
+        run.stderr.contains("deployment d1: refused: 1 error\nerror KEY_TYPE in key.pem"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(api.asked_lines(), [GET, CHECK]);
+}
+
+#[test]
+fn the_servers_clock_judges_not_this_machines() {
+    let expired = Authority::new("CA").server_with(&["mqtt.example.com"], |params| {
+        params.not_before = time::macros::datetime!(2020-01-01 00:00 UTC);
+        params.not_after = time::macros::datetime!(2021-01-01 00:00 UTC);
+    });
+    let (folder, api) = (folder(), Script::new(vec![ONE_WAY, ACCEPTED, PENDING]));
+    std::fs::write(folder.path().join("cert.pem"), &expired.chain_pem).unwrap();
+    std::fs::write(folder.path().join("key.pem"), &expired.key_pem).unwrap();
+    let run = finish(api.client(folder.path()).args(SET));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(api.asked_lines(), [GET, CHECK, PUT]);
+}
+
+#[test]
+fn nodes_that_are_waited_for_or_left_out_are_named() {
+    const LEFT_OUT: Answer = (200, "", r#"{"status":"pending","waitingFor":["n1","n2"],"leftOut":["n3"]}"#);
+    const WAITING: Answer = (200, "", r#"{"status":"pending","waitingFor":["n2"],"leftOut":["n3"]}"#);
+    let (folder, api) = (folder(), Script::new(vec![NONE, ACCEPTED, LEFT_OUT, WAITING, ONE_WAY]));
+    let run = finish(api.client(folder.path()).args(SET).arg("--wait"));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let said: Vec<&str> = run.stderr.lines().collect();
+    assert_eq!(
+        said,
+        [
+            "certward: left out, because lost: n3",
+            "certward: waiting for the nodes n2; left out, because lost: n3"
+        ]
+    );
+}
+
+#[test]
 fn wait_holds_until_it_runs_or_fails() {
     const BUSY: Answer =
         (503, "Retry-After: 1\r\n", r#"{"code":"STORE_UNAVAILABLE","message":"Not now.","details":[]}"#);
     for (last, code) in [(ONE_WAY, 0), (FAILED, 1)] {
-        let (folder, api) = (folder(), Script::new(vec![NONE, PENDING, BUSY, last]));
+        let (folder, api) = (folder(), Script::new(vec![NONE, ACCEPTED, PENDING, BUSY, last]));
         let run = finish(api.client(folder.path()).args(SET).arg("--wait"));
         assert_eq!(run.code, code, "{}", run.stderr);
         assert_eq!(run.stdout.contains("No way in."), code == 1, "{}", run.stdout);
         let asked = api.asked();
-        assert!(asked[2].to_ascii_lowercase().contains("prefer: wait=60"), "{}", asked[2]);
+        for (request, hold) in [(3, "prefer: wait=2"), (4, "prefer: wait=5")] {
+            assert!(asked[request].to_ascii_lowercase().contains(hold), "{}", asked[request]);
+        }
     }
 }
 
@@ -151,9 +234,10 @@ fn a_refusal_says_what_to_do_next_and_no_secret() {
 fn a_refused_upload_names_the_file_its_line_and_the_flag() {
     let finding = r#"{"code":"KEY_ENCRYPTED","message":"m","details":[{"code":"KEY_ENCRYPTED","severity":"error",
         "field":"cert","item":{"index":0},"message":"Block 0 of cert is encrypted.","remedy":"Send it as keyPassword."}]}"#;
-    let (folder, api) = (folder(), Script::new(vec![NONE, (422, "", finding)]));
-    let block = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
-    std::fs::write(folder.path().join("cert.pem"), format!("text\n{block}")).unwrap();
+    let (folder, api) = (folder(), Script::new(vec![NONE, ACCEPTED, (422, "", finding)]));
+    let cert = folder.path().join("cert.pem");
+    let blocks = std::fs::read_to_string(&cert).unwrap();
+    std::fs::write(cert, format!("text\n{blocks}")).unwrap();
     let run = finish(api.client(folder.path()).args(SET));
     assert_eq!((run.code, run.stdout.as_str()), (1, ""));
     assert!(
@@ -201,13 +285,14 @@ fn a_proxy_is_not_asked_for_loopback() {
 #[test]
 fn what_is_asked_wrongly_is_never_sent() {
     let folder = folder();
+    std::fs::write(folder.path().join("rubbish.pem"), "rubbish").unwrap();
     let cases: [(&[&str], &str); 7] = [
         (&["tls", "show", "../x"], "is no id of a deployment"),
         (&["project", "remove", "A"], "is no id of a project"),
         (&["key", "revoke", "a/b"], "letters and digits"),
         (&["tls", "set", "d1", "--cert", "none.pem", "--key", "key.pem"], "cannot read none.pem"),
         (&["tls", "show", "d1", "--url", "localhost:8080"], "CERTWARD_URL"),
-        (&["tls", "show", "d1", "--ca", "cert.pem"], "holds no PEM certificate"),
+        (&["tls", "show", "d1", "--ca", "rubbish.pem"], "holds no PEM certificate"),
         (&["tls", "show", "d1", "--secret-key", ""], "set CERTWARD_SECRET_KEY"),
     ];
     for (arguments, says) in cases {

@@ -12,6 +12,8 @@ pub(crate) struct TlsAnswer {
     pub(crate) cn: Option<String>,
     pub(crate) reason: Option<String>,
     pub(crate) warnings: Vec<FindingAnswer>,
+    pub(crate) waiting_for: Vec<String>,
+    pub(crate) left_out: Vec<String>,
 }
 
 impl TlsAnswer {

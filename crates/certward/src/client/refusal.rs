@@ -3,7 +3,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 
 use crate::{
-    api_types::ErrorAnswer,
+    api_types::{ErrorAnswer, FindingAnswer},
     findings,
     output::plain,
     wording::{self, Typed},
@@ -16,17 +16,26 @@ pub(super) fn text(
     body: &ErrorAnswer,
     typed: &Typed,
 ) -> String {
-    let about = typed.deployment.as_ref().map(|id| format!("deployment {}: ", plain(id))).unwrap_or_default();
     if !body.details.is_empty() {
         // It is the answer's own code and message.
-        return format!("{about}refused: {}", findings::counted(&body.details, typed));
+        return of_upload(&body.details, typed);
     }
+    let about = about(typed);
     let message = wording::error_message(&body.code, &body.message, typed);
     let text = format!("{about}{}: {}", plain(&body.code), plain(&message));
     match next(status, retry_after, &body.code, typed) {
         Some(next) => format!("{text} {next}"),
         None => text,
     }
+}
+
+/// An upload, finding by finding.
+pub(super) fn of_upload(findings: &[FindingAnswer], typed: &Typed) -> String {
+    format!("{}refused: {}", about(typed), findings::counted(findings, typed))
+}
+
+fn about(typed: &Typed) -> String {
+    typed.deployment.as_ref().map(|id| format!("deployment {}: ", plain(id))).unwrap_or_default()
 }
 
 fn next(status: StatusCode, retry_after: Option<Duration>, code: &str, typed: &Typed) -> Option<String> {

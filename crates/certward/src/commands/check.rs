@@ -1,21 +1,17 @@
-//! Judges an upload without a server: same rehearsal, same findings.
+//! Judges an upload without a server.
 
-use std::{path::Path, process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
-use certward_gateway::NoGateway;
-use certward_lifecycle::Rehearsal;
-use certward_pki::{
-    CertificateFacts, Circumstances, Finding, HostName, Judgement, Material, Profile, Text, Upload, describe,
-    judge,
-};
+use certward_pki::{Circumstances, HostName, Judgement, Material, Profile, describe};
 use certward_store::{Clock, SystemClock};
-use zeroize::Zeroizing;
 
 use crate::{
-    api_time::show,
+    api_time,
     api_types::{self, CheckAnswer, ServedAnswer, ServedCertificate},
     cli::CheckArgs,
-    findings, input, output,
+    findings,
+    local_upload::{LocalUpload, UploadPaths},
+    output,
     style::Style,
     usage::UsageError,
     wording::Typed,
@@ -30,20 +26,14 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let profile = Profile::parse(&args.profile).ok_or_else(|| {
         UsageError::new(format!("--profile {:?}: it is default or emqx-cloud", args.profile))
     })?;
-    let mut typed = Typed::default();
-    let upload = Upload {
-        tls_type: given(if args.client_ca.is_some() { "two-way" } else { "one-way" }),
-        cert: Text::Given(read(&args.cert, "cert", &mut typed)?),
-        key: Text::Given(read(&args.key, "key", &mut typed)?),
-        key_password: match &args.key_password_file {
-            Some(path) => Text::Given(input::read_password(path)?),
-            None => Text::Absent,
-        },
-        cacert: match &args.client_ca {
-            Some(path) => Text::Given(read(path, "cacert", &mut typed)?),
-            None => Text::Absent,
-        },
+    let tls_type = if args.client_ca.is_some() { "two-way" } else { "one-way" };
+    let paths = UploadPaths {
+        cert: &args.cert,
+        key: &args.key,
+        key_password: args.key_password_file.as_deref(),
+        client_ca: args.client_ca.as_deref(),
     };
+    let local = LocalUpload::read(Typed::default(), tls_type, &paths)?;
     // Only the server knows the entry points.
     let circumstances = Circumstances {
         now: SystemClock.now().to_time(),
@@ -52,39 +42,19 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         replaces: None,
         profile,
     };
-    let Judgement { findings, material, chain } = rehearse(judge(&upload, &circumstances));
+    let Judgement { findings, material, chain } = local.judge(&circumstances);
     let check = CheckAnswer {
         accepted: material.is_some(),
         findings: findings.iter().map(api_types::FindingAnswer::from).collect(),
         serves: material.as_ref().map(served),
-        found: chain.into_iter().map(certificate).collect(),
+        found: chain.into_iter().map(ServedCertificate::from).collect(),
     };
     if args.json {
         output::say_json(&check)?;
     } else {
-        output::say(&findings::report(&check, &typed, Style::of_stdout()))?;
+        output::say(&findings::report(&check, &local.typed, Style::of_stdout()))?;
     }
     Ok(if check.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn read(path: &Path, property: &'static str, typed: &mut Typed) -> Result<Zeroizing<String>, UsageError> {
-    let text = input::read_text(path)?;
-    typed.files.add(property, path, &text);
-    Ok(text)
-}
-
-fn given(text: &str) -> Text {
-    Text::Given(Zeroizing::new(text.to_owned()))
-}
-
-/// Builds the configuration; opens nothing.
-fn rehearse(mut judgement: Judgement) -> Judgement {
-    let Some(material) = &judgement.material else { return judgement };
-    if let Err(reason) = NoGateway::new(Arc::new(SystemClock)).rehearse(material) {
-        judgement.findings.insert(0, Finding::not_servable(&reason));
-        judgement.material = None;
-    }
-    judgement
 }
 
 fn served(material: &Material) -> ServedAnswer {
@@ -92,20 +62,9 @@ fn served(material: &Material) -> ServedAnswer {
     ServedAnswer {
         tls_type: material.tls_type().as_str().to_owned(),
         cn: bundle.common_name().map(str::to_owned),
-        expire: show(bundle.not_after()),
+        expire: api_time::show(bundle.not_after()),
         chain_length: bundle.chain().len(),
         client_cas: material.client_trust.as_ref().map_or(0, |trust| trust.anchors().len()),
-        chain: bundle.chain().iter().filter_map(|der| describe(der)).map(certificate).collect(),
-    }
-}
-
-fn certificate(facts: CertificateFacts) -> ServedCertificate {
-    ServedCertificate {
-        subject: facts.subject,
-        issuer: facts.issuer,
-        names: facts.names,
-        key: facts.key_kind.to_string(),
-        not_before: show(facts.not_before),
-        expire: show(facts.not_after),
+        chain: bundle.chain().iter().filter_map(|der| describe(der)).map(ServedCertificate::from).collect(),
     }
 }

@@ -1,22 +1,22 @@
+mod upload;
+
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use certward_pki::KEEP;
-use certward_store::{Clock, DeploymentId, SystemClock, Timestamp};
+use certward_store::{Clock, SystemClock, Timestamp};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     deployment_id,
-    wait::{Waited, until_settled},
+    wait::{WaitReport, Waited, until_settled},
 };
 use crate::{
     api_time,
-    api_types::{CheckAnswer, ClientCertificateAnswer, FailureAnswer, TlsAnswer},
-    cli::{ConnectArgs, TlsCommand, UploadArgs},
-    client::{Client, ClientError},
-    findings, input, output,
-    style::Style,
+    api_types::{ClientCertificateAnswer, FailureAnswer, TlsAnswer},
+    cli::{ConnectArgs, TlsCommand},
+    client::Client,
+    findings, output,
     table::TextTable,
     wording::Typed,
 };
@@ -30,8 +30,8 @@ pub(super) async fn run(command: TlsCommand) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         TlsCommand::Failures { id, connect } => failures(&id, &connect).await,
-        TlsCommand::Check { id, upload, connect } => check(&id, &upload, &connect).await,
-        TlsCommand::Set { id, upload, wait, connect } => set(&id, &upload, wait, &connect).await,
+        TlsCommand::Check { id, upload, connect } => upload::check(&id, &upload, &connect).await,
+        TlsCommand::Set { id, upload, wait, connect } => upload::set(&id, &upload, wait, &connect).await,
         TlsCommand::Delete { id, wait, connect } => delete(&id, wait, &connect).await,
     }
 }
@@ -109,92 +109,18 @@ fn certificate_lines(certificate: &ClientCertificateAnswer, now: Timestamp) -> V
     facts.map(|(name, fact)| format!("    {name:<8} {}", output::plain(fact))).collect()
 }
 
-async fn check(id: &str, upload: &UploadArgs, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
-    let id = deployment_id(id)?;
-    let (body, typed) = body(&id, upload)?;
-    let (client, path) = (Client::new(connect)?, ["deployments", id.as_str(), "tls", "check"]);
-    let before = serde_json::from_value(client.get(&path[..3]).await?)?;
-    require_a_decision_on_client_cas(&id, &before, upload)?;
-    let answer = client.change(Method::POST, &path, Some(&body)).await;
-    let answer = answer.map_err(|error| error.with_files(&typed.files))?;
-    let check: CheckAnswer = serde_json::from_value(answer.clone())?;
-    if connect.json {
-        output::say_json(&answer)?;
-    } else {
-        output::say(&findings::report(&check, &typed, Style::of_stdout()))?;
-    }
-    Ok(if check.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// PUT, or POST without a certificate.
-async fn set(id: &str, upload: &UploadArgs, wait: bool, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
-    let id = deployment_id(id)?;
-    let (body, typed) = body(&id, upload)?;
-    let client = Client::new(connect)?;
-    let path = ["deployments", id.as_str(), "tls"];
-    let before: TlsAnswer = serde_json::from_value(client.get(&path).await?)?;
-    require_a_decision_on_client_cas(&id, &before, upload)?;
-    let answer = put_or_post(&client, &path, &body, before.is_set()).await;
-    let mut answer = answer.map_err(|error| error.with_files(&typed.files))?;
-    if wait {
-        let waited = until_settled(&client, &path).await;
-        answer = match waited.context("the certificate is stored, but its proof cannot be waited for")? {
-            Waited::Settled(answer) => answer,
-            Waited::Unsettled => bail!(
-                "the certificate of {id} is stored, but not proven on every node yet; `certward tls show {id}` shows how it goes on"
-            ),
-        };
-    }
-    print(&answer, &typed, connect)?;
-    let status = serde_json::from_value::<TlsAnswer>(answer)?.status;
-    let held = !wait || status.as_deref() == Some("running");
-    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// A renewal that omits the client CA must not turn client verification off.
-fn require_a_decision_on_client_cas(
-    id: &DeploymentId,
-    before: &TlsAnswer,
-    upload: &UploadArgs,
-) -> anyhow::Result<()> {
-    if upload.keep_client_ca && !before.is_set() {
-        bail!(
-            "{id} has no certificate yet, and so no client CAs to keep; set the first one with --client-ca FILE, or with --one-way"
-        );
-    }
-    let undecided = upload.client_ca.is_none() && !upload.one_way && !upload.keep_client_ca;
-    if before.is_set() && before.tls_type.as_deref() == Some("two-way") && undecided {
-        bail!(
-            "{id} asks devices for a certificate (two-way), and without --client-ca that would end; give --keep-client-ca to go on \
-             with the same CAs, --client-ca FILE for others, or --one-way to end it"
-        );
-    }
-    Ok(())
-}
-
-async fn put_or_post(
-    client: &Client,
-    path: &[&str],
-    body: &Value,
-    is_set: bool,
-) -> Result<Value, ClientError> {
-    if is_set {
-        match client.change(Method::PUT, path, Some(body)).await {
-            // Deleted since it was read.
-            Err(error) if error.is_code("TLS_NOT_FOUND") => {}
-            done => return done,
-        }
-    }
-    client.change(Method::POST, path, Some(body)).await
-}
-
 async fn delete(id: &str, wait: bool, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
     let id = deployment_id(id)?;
     let client = Client::new(connect)?;
     let path = ["deployments", id.as_str(), "tls"];
     client.change(Method::DELETE, &path, None).await?;
     let gone = "the keys are erased, but whether every node has let go cannot be waited for";
-    if wait && matches!(until_settled(&client, &path).await.context(gone)?, Waited::Unsettled) {
+    if wait
+        && matches!(
+            until_settled(&client, &path, &mut WaitReport::default()).await.context(gone)?,
+            Waited::Unsettled
+        )
+    {
         bail!(
             "the keys of {id} are erased, but not every node has removed the certificate yet; `certward tls show {id}` shows how it goes on"
         );
@@ -203,29 +129,6 @@ async fn delete(id: &str, wait: bool, connect: &ConnectArgs) -> anyhow::Result<E
         output::say(&format!("Deleted the certificate of {id}; its keys are erased."))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// With the files that it was made of.
-fn body(id: &DeploymentId, upload: &UploadArgs) -> anyhow::Result<(Value, Typed)> {
-    let mut typed = Typed::about(id.as_str());
-    let tls_type = match (&upload.client_ca, upload.keep_client_ca) {
-        (Some(_), _) => "two-way",
-        (None, true) => KEEP,
-        (None, false) => "one-way",
-    };
-    let mut body = json!({ "tlsType": tls_type });
-    let files =
-        [("cert", Some(&upload.cert)), ("key", Some(&upload.key)), ("cacert", upload.client_ca.as_ref())];
-    for (property, path) in files {
-        let Some(path) = path else { continue };
-        let text = input::read_text(path)?;
-        typed.files.add(property, path, &text);
-        body[property] = text.as_str().into();
-    }
-    if let Some(path) = &upload.key_password_file {
-        body["keyPassword"] = input::read_password(path)?.as_str().into();
-    }
-    Ok((body, typed))
 }
 
 fn print(answer: &Value, typed: &Typed, connect: &ConnectArgs) -> anyhow::Result<()> {

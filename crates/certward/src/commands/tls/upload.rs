@@ -1,0 +1,174 @@
+//! `tls check` and `tls set`. What `set` uploads is judged here, then by the server's check: a
+//! typing error costs none of the changes that are limited.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use certward_pki::{Circumstances, KEEP, Profile, Replaced, TlsType};
+use certward_store::{Clock, DeploymentId, SystemClock};
+use reqwest::Method;
+use serde_json::Value;
+
+use super::print;
+use crate::{
+    api_types::{CheckAnswer, FindingAnswer, TlsAnswer},
+    cli::{ConnectArgs, UploadArgs},
+    client::{Client, ClientError},
+    commands::{
+        deployment_id,
+        wait::{WaitReport, Waited, until_settled},
+    },
+    findings,
+    local_upload::{LocalUpload, UploadPaths},
+    output,
+    style::Style,
+    wording::Typed,
+};
+
+/// The server's clock decides these: this machine's may be wrong.
+const JUDGED_BY_THE_CLOCK: [&str; 4] = ["LEAF_EXPIRED", "LEAF_NOT_YET_VALID", "CA_EXPIRED", "CA_NONE_VALID"];
+
+pub(super) async fn check(id: &str, upload: &UploadArgs, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
+    let id = deployment_id(id)?;
+    let local = read(&id, upload)?;
+    let (client, path) = (Client::new(connect)?, ["deployments", id.as_str(), "tls", "check"]);
+    let before = serde_json::from_value(client.get(&path[..3]).await?)?;
+    require_a_decision_on_client_cas(&id, &before, upload)?;
+    let answer = client.change(Method::POST, &path, Some(&local.body())).await;
+    let answer = answer.map_err(|error| error.with_files(&local.typed.files))?;
+    let check: CheckAnswer = serde_json::from_value(answer.clone())?;
+    if connect.json {
+        output::say_json(&answer)?;
+    } else {
+        output::say(&findings::report(&check, &local.typed, Style::of_stdout()))?;
+    }
+    Ok(if check.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// PUT, or POST without a certificate.
+pub(super) async fn set(
+    id: &str,
+    upload: &UploadArgs,
+    wait: bool,
+    connect: &ConnectArgs,
+) -> anyhow::Result<ExitCode> {
+    let id = deployment_id(id)?;
+    let local = read(&id, upload)?;
+    refuse_here(&local)?;
+    let client = Client::new(connect)?;
+    let path = ["deployments", id.as_str(), "tls"];
+    let before: TlsAnswer = serde_json::from_value(client.get(&path).await?)?;
+    require_a_decision_on_client_cas(&id, &before, upload)?;
+    let body = local.body();
+    let stored = async {
+        refuse_by_check(&client, &path, &body, &local.typed).await?;
+        put_or_post(&client, &path, &body, before.is_set()).await
+    };
+    let mut answer = stored.await.map_err(|error| error.with_files(&local.typed.files))?;
+    if wait {
+        let mut report = WaitReport::default();
+        report.begin(&serde_json::from_value(answer)?);
+        let waited = until_settled(&client, &path, &mut report).await;
+        answer = match waited.context("the certificate is stored, but its proof cannot be waited for")? {
+            Waited::Settled(answer) => answer,
+            Waited::Unsettled => bail!(
+                "the certificate of {id} is stored, but not proven on every node yet; `certward tls show {id}` shows how it goes on"
+            ),
+        };
+    }
+    print(&answer, &local.typed, connect)?;
+    let status = serde_json::from_value::<TlsAnswer>(answer)?.status;
+    let held = !wait || status.as_deref() == Some("running");
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn read(id: &DeploymentId, upload: &UploadArgs) -> anyhow::Result<LocalUpload> {
+    let tls_type = match (&upload.client_ca, upload.keep_client_ca) {
+        (Some(_), _) => "two-way",
+        (None, true) => KEEP,
+        (None, false) => "one-way",
+    };
+    let paths = UploadPaths {
+        cert: &upload.cert,
+        key: &upload.key,
+        key_password: upload.key_password_file.as_deref(),
+        client_ca: upload.client_ca.as_deref(),
+    };
+    Ok(LocalUpload::read(Typed::about(id.as_str()), tls_type, &paths)?)
+}
+
+/// With what every server would refuse: hosts, profile and client CAs that are kept are its own.
+fn refuse_here(local: &LocalUpload) -> anyhow::Result<()> {
+    let circumstances = Circumstances {
+        now: SystemClock.now().to_time(),
+        hosts: &[],
+        entry_point: Ok(()),
+        replaces: Some(Replaced { leaf: &[], tls_type: TlsType::OneWay, client_cas: &[] }),
+        profile: Profile::Default,
+    };
+    let findings: Vec<FindingAnswer> =
+        local.judge(&circumstances).findings.iter().map(FindingAnswer::from).collect();
+    let is_certain = |finding: &FindingAnswer| {
+        finding.severity == "error" && !JUDGED_BY_THE_CLOCK.contains(&finding.code.as_str())
+    };
+    if findings.iter().any(is_certain) {
+        return Err(ClientError::refused_before(findings, local.typed.clone()).into());
+    }
+    Ok(())
+}
+
+/// The server's check is limited apart from its changes. If it is used up, the upload decides.
+async fn refuse_by_check(
+    client: &Client,
+    path: &[&str; 3],
+    body: &Value,
+    typed: &Typed,
+) -> Result<(), ClientError> {
+    let path = [&path[..], &["check"]].concat();
+    let answer = match client.change(Method::POST, &path, Some(body)).await {
+        Err(error) if error.is_code("RATE_LIMITED") => return Ok(()),
+        answer => answer?,
+    };
+    let check: CheckAnswer = serde_json::from_value(answer).unwrap_or_default();
+    match check.accepted {
+        true => Ok(()),
+        false => Err(ClientError::refused_before(check.findings, typed.clone())),
+    }
+}
+
+/// A renewal that omits the client CA must not turn client verification off.
+fn require_a_decision_on_client_cas(
+    id: &DeploymentId,
+    before: &TlsAnswer,
+    upload: &UploadArgs,
+) -> anyhow::Result<()> {
+    if upload.keep_client_ca && !before.is_set() {
+        bail!(
+            "{id} has no certificate yet, and so no client CAs to keep; set the first one with --client-ca FILE, or with --one-way"
+        );
+    }
+    let undecided = upload.client_ca.is_none() && !upload.one_way && !upload.keep_client_ca;
+    if before.is_set() && before.tls_type.as_deref() == Some("two-way") && undecided {
+        bail!(
+            "{id} asks devices for a certificate (two-way), and without --client-ca that would end; give --keep-client-ca to go on \
+             with the same CAs, --client-ca FILE for others, or --one-way to end it"
+        );
+    }
+    Ok(())
+}
+
+async fn put_or_post(
+    client: &Client,
+    path: &[&str],
+    body: &Value,
+    is_set: bool,
+) -> Result<Value, ClientError> {
+    if is_set {
+        match client.change(Method::PUT, path, Some(body)).await {
+            // Deleted since it was read.
+            Err(error) if error.is_code("TLS_NOT_FOUND") => {}
+            done => return done,
+        }
+    }
+    client.change(Method::POST, path, Some(body)).await
+}
