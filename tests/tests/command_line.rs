@@ -63,6 +63,33 @@ fn serve_without_init_and_a_wrong_configuration_say_what_to_do() {
 }
 
 #[test]
+fn a_configuration_is_checked_without_a_start() {
+    let certward = Certward::prepare(Setup::default());
+    let check = |more: &[&str]| {
+        let mut command = certward.cli_without_key(&["config", "check", "--config"]);
+        run(command.arg(certward.config()).args(more))
+    };
+    let text = out(&check(&[]));
+    assert!(text.contains("certward.toml: no errors") && text.contains("mqtts 127.0.0.1:"), "{text}");
+    let read = out_json(&check(&["--json"]));
+    assert_eq!((&read["role"], &read["store"]), (&json!("all"), &json!("embedded")));
+    assert_eq!(std::fs::read_dir(certward.data()).map_or(0, Iterator::count), 0, "nothing is made");
+
+    std::fs::write(certward.config(), "role = \"all\"\n[gateway]\ndrain = 30\n").unwrap();
+    let (code, text) = refused(&check(&[]));
+    assert_eq!(code, 2, "{text}");
+    let (_, of_serve) =
+        refused(&run(certward.cli_without_key(&["serve", "--config"]).arg(certward.config())));
+    let sentence = text.trim().trim_start_matches("certward: ");
+    assert!(text.contains("line 3") && of_serve.contains(sentence), "as serve says it: {text}{of_serve}");
+
+    std::fs::write(certward.config(), "[api]\ncert = \"none.pem\"\nkey = \"none.key\"\n").unwrap();
+    let (code, text) = refused(&check(&[]));
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("cannot read none.pem"), "{text}");
+}
+
+#[test]
 fn a_deployment_lives_from_add_to_remove() {
     let certward = Certward::start();
     let broker = Broker::start(certward.folder());

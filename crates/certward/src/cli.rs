@@ -5,12 +5,14 @@ mod audit;
 mod backup;
 mod check;
 mod completions;
+mod config;
 mod config_args;
 mod connect;
 mod deployment;
 mod doctor;
 mod expiring;
 mod init;
+mod inspect;
 mod key;
 mod key_end;
 mod man_pages;
@@ -30,11 +32,13 @@ pub(crate) use self::{
     backup::BackupArgs,
     check::CheckArgs,
     completions::CompletionsArgs,
+    config::{ConfigCommand, ConfigCommandArgs},
     connect::ConnectArgs,
     deployment::{DeploymentArgs, DeploymentCommand, DeploymentSettingArgs},
     doctor::DoctorArgs,
     expiring::ExpiringArgs,
     init::InitArgs,
+    inspect::InspectArgs,
     key::{KeyArgs, KeyCommand},
     man_pages::ManPagesArgs,
     migrate_store::MigrateStoreArgs,
@@ -84,11 +88,21 @@ pub(crate) enum Command {
     /// Judge a certificate, its key and client CAs, without a server
     #[command(after_help = "Exit codes: 0 no error, 1 errors, 2 wrong usage.")]
     Check(CheckArgs),
+    /// The configuration
+    Config(ConfigCommandArgs),
     /// Look for faults of this node and its deployments, and say what fixes each
     #[command(after_help = "It changes nothing, and runs beside certward or without it, as the same user.\n\
                             Exit codes: 0 no error, 1 errors, 2 wrong usage.\n\
                             Example: certward doctor --config /etc/certward/certward.toml")]
     Doctor(DoctorArgs),
+    /// Show what is served at an address, or to the devices of a deployment
+    #[command(
+        after_help = "It makes a few handshakes without a client certificate; two-way deployments list them as failed.\n\
+                            Exit codes: 0 seen, 1 not all could be seen or another certificate than the newest is served, 2 wrong usage.\n\
+                            Example: certward inspect mqtt.example.com:8883\n\
+                            Example: certward inspect ge6a1a75 --at 127.0.0.1:8883"
+    )]
+    Inspect(InspectArgs),
     /// Projects: deployments that belong together
     Project(ProjectArgs),
     /// Deployments: one broker and the hosts that lead to it

@@ -6,11 +6,13 @@ mod backup;
 mod broker_trouble;
 mod check;
 mod completions;
+mod config;
 mod deployment;
 mod doctor;
 mod end_urgency;
 mod expiring;
 mod init;
+mod inspect;
 mod key;
 mod man_pages;
 mod migrate_store;
@@ -47,6 +49,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Restore(args) => restore::run(&args),
         Command::Rekey(args) => rekey::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Config(args) => config::run(args.command),
+        Command::Inspect(args) => block_on(inspect::run(args)),
         Command::Doctor(args) => doctor::run(&args),
         Command::Project(args) => block_on(project::run(args.command)),
         Command::Deployment(args) => block_on(deployment::run(args.command)),

@@ -26,6 +26,7 @@ pub use api_only::NoGateway;
 pub use error::GatewayError;
 pub use gateway::{Gateway, NodeReplica, Unbound};
 pub use ipnet::IpNet;
+pub use proof::recording_client::{HandshakeRecord, RecordingClient};
 pub use session::record_limit::offered_record_bytes;
 pub use settings::{Deadlines, Listener, Protocol, Settings};
 pub use start::{Bound, Prepared};

@@ -112,7 +112,7 @@ impl ClientCertificateFacts {
 }
 
 /// `content`: without the SEQUENCE header.
-fn shown_name(content: &[u8]) -> Box<str> {
+pub(crate) fn shown_name(content: &[u8]) -> Box<str> {
     if content.len() > NAME_BYTES_SHOWN_MAX {
         return TOO_LONG.into();
     }

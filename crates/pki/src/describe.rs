@@ -3,6 +3,8 @@ use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
 use crate::certificate::Certificate;
+use crate::client_certificate::shown_name;
+use crate::der::sequence;
 use crate::display::{SUBJECT_CHARS_MAX, escape};
 use crate::public_key::KeyKind;
 
@@ -27,6 +29,11 @@ pub struct CertificateFacts {
     pub is_ca: bool,
     /// 1, 2 or 3.
     pub version: u32,
+}
+
+/// A distinguished name (DER), escaped and bounded; `None` if it is none.
+pub fn describe_name(der: &[u8]) -> Option<Box<str>> {
+    sequence(der).map(|(_, content)| shown_name(content))
 }
 
 const NAMES_MAX: usize = 50;

@@ -63,7 +63,7 @@ pub use client_refusal::ClientRefusal;
 pub use client_trust::ClientTrust;
 pub use client_verifier::ClientTrustError;
 pub use code::{Code, CodeDoc, catalogue};
-pub use describe::{CertificateFacts, describe};
+pub use describe::{CertificateFacts, describe, describe_name};
 pub use device_identity::{DeviceIdentity, IdentityRefused};
 pub use display::is_control;
 pub use finding::{Field, Finding, Item};

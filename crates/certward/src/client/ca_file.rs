@@ -20,6 +20,15 @@ use crate::{input, usage::UsageError};
 
 /// # Errors
 /// [`UsageError`] if the file holds no certificate, or a broken one.
+pub(crate) fn verifier(
+    path: &Path,
+    provider: &Arc<CryptoProvider>,
+) -> anyhow::Result<Arc<dyn ServerCertVerifier>> {
+    Ok(Arc::new(CaFile::read(path, provider)?))
+}
+
+/// # Errors
+/// [`UsageError`] if the file holds no certificate, or a broken one.
 pub(super) fn tls_config(path: &Path) -> anyhow::Result<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = CaFile::read(path, &provider)?;
@@ -50,14 +59,14 @@ impl CaFile {
         roots.add_parsable_certificates(named.iter().cloned());
         if roots.is_empty() {
             return Err(UsageError::new(format!(
-                "{} holds no PEM certificate, or a broken one (--ca, CERTWARD_CA_FILE)",
+                "{} holds no PEM certificate, or a broken one (a file of CAs is needed)",
                 path.display()
             ))
             .into());
         }
         let cas = WebPkiServerVerifier::builder_with_provider(roots.into(), Arc::clone(provider))
             .build()
-            .context("the certificates of --ca cannot be used")?;
+            .context("the CAs of the file cannot be used")?;
         Ok(Self { cas, named })
     }
 }

@@ -15,28 +15,36 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+/// What a server showed in a handshake.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct HandshakeRecord {
-    /// As presented, leaf first.
-    pub(crate) chain: Vec<Vec<u8>>,
-    /// With the leaf's key.
-    pub(crate) signature_verified: bool,
+pub struct HandshakeRecord {
+    /// As presented, leaf first, DER.
+    pub chain: Vec<Vec<u8>>,
+    /// Whether the server's signature verified, with the leaf's key.
+    pub signature_verified: bool,
     /// CA names (DER) of the certificate request, if any.
-    pub(crate) asked_by: Option<Vec<Vec<u8>>>,
+    pub asked_by: Option<Vec<Vec<u8>>>,
 }
 
+/// A client's verifier and certificate resolver: verifies the server's signature and no chain,
+/// presents no certificate, and records the handshake.
 #[derive(Debug)]
-pub(crate) struct RecordingClient {
+pub struct RecordingClient {
     provider: Arc<CryptoProvider>,
     seen: Mutex<HandshakeRecord>,
 }
 
 impl RecordingClient {
-    pub(crate) fn new(provider: Arc<CryptoProvider>) -> Arc<Self> {
+    /// For one handshake.
+    pub fn new(provider: Arc<CryptoProvider>) -> Arc<Self> {
         Arc::new(Self { provider, seen: Mutex::default() })
     }
 
-    pub(crate) fn config(
+    /// A configuration of one version, without resumption.
+    ///
+    /// # Errors
+    /// The provider does not have this version.
+    pub fn config(
         self: &Arc<Self>,
         version: &'static SupportedProtocolVersion,
         alpn: Option<&[u8]>,
@@ -53,7 +61,8 @@ impl RecordingClient {
         Ok(config)
     }
 
-    pub(crate) fn record(&self) -> HandshakeRecord {
+    /// What was seen so far, also if the handshake failed.
+    pub fn record(&self) -> HandshakeRecord {
         self.with_seen(|seen| seen.clone())
     }
 
