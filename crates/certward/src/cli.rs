@@ -15,6 +15,7 @@ mod init;
 mod inspect;
 mod key;
 mod key_end;
+mod login;
 mod man_pages;
 mod migrate_store;
 mod project;
@@ -33,13 +34,14 @@ pub(crate) use self::{
     check::CheckArgs,
     completions::CompletionsArgs,
     config::{ConfigCommand, ConfigCommandArgs},
-    connect::ConnectArgs,
+    connect::{ApiArgs, ConnectArgs},
     deployment::{DeploymentArgs, DeploymentCommand, DeploymentSettingArgs},
     doctor::DoctorArgs,
     expiring::ExpiringArgs,
     init::InitArgs,
     inspect::InspectArgs,
     key::{KeyArgs, KeyCommand},
+    login::{LoginArgs, LoginsArgs, LogoutArgs},
     man_pages::ManPagesArgs,
     migrate_store::MigrateStoreArgs,
     project::{ProjectArgs, ProjectCommand},
@@ -124,6 +126,17 @@ pub(crate) enum Command {
     Audit(AuditArgs),
     /// The nodes: what each does, and how many changes wait for it
     Nodes(ConnectArgs),
+    /// Store an API's address and key for later commands, once the API accepts the key
+    #[command(after_help = "On a terminal it asks for what is not given. A login that exists is replaced.\n\
+                            Examples:\n  certward login --key-file admin.json\n  \
+                            certward login --name prod --url https://certward.example/public_api/v1 --ca api-ca.pem")]
+    Login(LoginArgs),
+    /// Remove a stored login; its key stays valid
+    #[command(after_help = "Example: certward logout --name prod")]
+    Logout(LogoutArgs),
+    /// List the stored logins, without secrets
+    #[command(after_help = "Example: certward logins")]
+    Logins(LoginsArgs),
     /// Print the OpenAPI 3.1 document of the API
     Openapi,
     /// Print the completions of the command line for a shell

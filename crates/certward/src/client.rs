@@ -1,9 +1,9 @@
 //! A client of the HTTP API.
 
-pub(crate) mod ca_file;
 mod link;
 mod refusal;
 mod tls_fault;
+pub(crate) mod trusted_ca;
 
 use std::{fmt, net::IpAddr, time::Duration};
 
@@ -14,18 +14,19 @@ use zeroize::Zeroizing;
 
 use self::{link::next_query, tls_fault::TlsFault};
 use crate::{
+    api_key_pair::ApiKeyPair,
     api_types::{ErrorAnswer, FindingAnswer},
     cli::ConnectArgs,
+    connection::{ClientEnvironment, Connection},
     output::{self, plain},
-    usage::UsageError,
-    wording::{Typed, UploadFiles},
+    wording::{KeySource, Typed, UploadFiles},
 };
 
 pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
-    api_key: String,
-    secret_key: Zeroizing<String>,
+    key: ApiKeyPair,
+    key_source: KeySource,
 }
 
 struct ApiAnswer {
@@ -51,22 +52,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60 + 30);
 
 impl Client {
-    /// From flags and variables.
+    /// From flags, variables and logins.
     ///
     /// # Errors
-    /// [`UsageError`] names the missing or wrong one.
+    /// As [`Connection::resolve`].
     pub(crate) fn new(connect: &ConnectArgs) -> anyhow::Result<Self> {
-        let base = base(&connect.url)?;
-        let given = |value: &Option<String>, flag: &str, variable: &str| {
-            value.clone().filter(|value| !value.is_empty()).ok_or_else(|| {
-                UsageError::new(format!(
-                    "no {flag} is given; set {variable} or --{flag} (the first one was printed by `certward init`, \
-                     `certward init --new-admin-key` makes another)"
-                ))
-            })
-        };
-        let api_key = given(&connect.api_key, "api-key", "CERTWARD_API_KEY")?;
-        let secret_key = Zeroizing::new(given(&connect.secret_key, "secret-key", "CERTWARD_SECRET_KEY")?);
+        Self::of(Connection::resolve(connect, &ClientEnvironment::of_process()?)?)
+    }
+
+    /// # Errors
+    /// [`crate::usage::UsageError`] for a CA that is none.
+    pub(crate) fn of(connection: Connection) -> anyhow::Result<Self> {
+        let Connection { base, key, key_source, ca } = connection;
         // The secret is in each request, so no redirects.
         let mut http = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
@@ -81,11 +78,11 @@ impl Client {
                 "certward: http:// sends the secret key unencrypted; use https:// where anybody may listen",
             );
         }
-        if let Some(path) = &connect.ca {
-            http = http.tls_backend_preconfigured(ca_file::tls_config(path)?);
+        if let Some(ca) = &ca {
+            http = http.tls_backend_preconfigured(trusted_ca::tls_config(ca)?);
         }
         let http = http.build().context("the HTTP client cannot be set up")?;
-        Ok(Self { http, base, api_key, secret_key })
+        Ok(Self { http, base, key, key_source })
     }
 
     pub(crate) async fn get(&self, path: &[&str]) -> Result<Value, ClientError> {
@@ -150,7 +147,7 @@ impl Client {
         body: Option<&Value>,
         wait: Option<Duration>,
     ) -> Result<ApiAnswer, ClientError> {
-        let typed = typed(path, body);
+        let typed = Typed { key: self.key_source.clone(), ..typed(path, body) };
         let mut url = self.base.clone();
         // Checked: the base has segments.
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -158,7 +155,7 @@ impl Client {
         }
         url.set_query(Some(query).filter(|query| !query.is_empty()));
         let mut request =
-            self.http.request(method, url).basic_auth(&self.api_key, Some(self.secret_key.as_str()));
+            self.http.request(method, url).basic_auth(&self.key.api_key, Some(self.key.secret_key.as_str()));
         if let Some(wait) = wait {
             request = request.header("Prefer", format!("wait={}", wait.as_secs()));
         }
@@ -232,27 +229,6 @@ fn root_cause(error: &reqwest::Error) -> String {
         cause = source;
     }
     cause.to_string()
-}
-
-fn base(text: &str) -> Result<Url, UsageError> {
-    let wrong = |why: &str| {
-        UsageError::new(format!(
-            "{why}; --url and CERTWARD_URL are the API's base, for example https://certward.example/public_api/v1"
-        ))
-    };
-    let url = Url::parse(text).map_err(|e| wrong(&format!("the URL cannot be read ({e})")))?;
-    if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
-        return Err(wrong("the URL is not http or https"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong(
-            "the URL holds a name or password, and they belong into CERTWARD_API_KEY and CERTWARD_SECRET_KEY",
-        ));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong("the URL has a query or fragment"));
-    }
-    Ok(url)
 }
 
 fn is_loopback(url: &Url) -> bool {

@@ -14,6 +14,9 @@ mod expiring;
 mod init;
 mod inspect;
 mod key;
+mod login;
+mod logins;
+mod logout;
 mod man_pages;
 mod migrate_store;
 mod nodes;
@@ -61,6 +64,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Alert(args) => block_on(alert::run(args.command)),
         Command::Audit(args) => audit::run(args.command),
         Command::Nodes(connect) => block_on(nodes::run(connect)),
+        Command::Login(args) => block_on(login::run(args)),
+        Command::Logout(args) => logout::run(&args),
+        Command::Logins(args) => logins::run(&args),
         Command::Openapi => openapi::run(),
         Command::Completions(args) => completions::run(&args),
         Command::ManPages(args) => man_pages::run(&args),

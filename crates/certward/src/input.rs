@@ -1,6 +1,12 @@
-//! Files named by the operator.
+//! Files named by the operator; `-` is standard input.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use zeroize::Zeroizing;
 
@@ -8,6 +14,8 @@ use crate::usage::UsageError;
 
 /// The API's limit of a body.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
+
+const STDIN: &str = "-";
 
 /// Without UTF-8 (DER, UTF-16) each byte becomes the character of its number, so that the judgement
 /// can name the format.
@@ -37,18 +45,65 @@ pub(crate) fn read_password(path: &Path) -> Result<Zeroizing<String>, UsageError
 }
 
 pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, UsageError> {
-    let wrong = |e: std::io::Error| UsageError::new(format!("cannot read {}: {e}", path.display()));
+    if is_stdin(path) { take_stdin() } else { read_bounded(open(path)?, path) }
+}
+
+/// As [`read`], for a secret: refuses a file that others can read.
+pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, UsageError> {
+    if is_stdin(path) {
+        return take_stdin();
+    }
+    let file = open(path)?;
+    let mode = file.metadata().map_err(|error| unreadable(path, &error))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        let path = path.display();
+        return Err(UsageError::new(format!("{path} can be read by others: run chmod 600 {path}")));
+    }
+    read_bounded(file, path)
+}
+
+/// As messages name it.
+pub(crate) fn name(path: &Path) -> String {
+    if is_stdin(path) { "standard input".to_owned() } else { path.display().to_string() }
+}
+
+pub(crate) fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == STDIN
+}
+
+/// A second file would find nothing.
+fn take_stdin() -> Result<Zeroizing<Vec<u8>>, UsageError> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return Err(UsageError::new(
+            "standard input (-) is given for two files; only one can be read from it",
+        ));
+    }
+    read_bounded(io::stdin().lock(), Path::new(STDIN))
+}
+
+fn open(path: &Path) -> Result<File, UsageError> {
+    File::open(path).map_err(|error| unreadable(path, &error))
+}
+
+fn read_bounded(source: impl Read, path: &Path) -> Result<Zeroizing<Vec<u8>>, UsageError> {
     // A growing buffer would leave copies of a key.
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize + 1));
-    File::open(path).map_err(wrong)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(wrong)?;
+    source.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(UsageError::new(format!("{} is larger than 256 KiB", path.display())));
+        return Err(UsageError::new(format!("{} is larger than 256 KiB", name(path))));
     }
     Ok(bytes)
 }
 
+fn unreadable(path: &Path, error: &io::Error) -> UsageError {
+    UsageError::new(format!("cannot read {}: {error}", name(path)))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+
     use super::*;
 
     #[test]
@@ -72,5 +127,24 @@ mod tests {
         std::fs::write(&path, vec![b'a'; 256 * 1024 + 1]).unwrap();
         assert!(read(&path).unwrap_err().to_string().ends_with("is larger than 256 KiB"));
         assert!(read(&folder.path().join("none")).unwrap_err().to_string().contains("No such file"));
+    }
+
+    #[test]
+    fn a_secret_that_others_can_read_is_refused_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.json");
+        std::fs::write(&path, "secret").unwrap();
+        for (mode, is_private) in
+            [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o610, false)]
+        {
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            match read_private(&path) {
+                Ok(bytes) => assert!(is_private && bytes.as_slice() == b"secret", "{mode:o}"),
+                Err(error) => {
+                    let remedy = format!("chmod 600 {}", path.display());
+                    assert!(!is_private && error.to_string().ends_with(&remedy), "{error}");
+                }
+            }
+        }
     }
 }

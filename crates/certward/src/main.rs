@@ -2,20 +2,24 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
+mod api_key_pair;
 mod api_time;
 mod api_types;
 mod backup_remedy;
+mod base_url;
 mod chain_tree;
 mod cli;
 mod client;
 mod commands;
 mod config;
+mod connection;
 mod core_dumps;
 mod file_limit;
 mod findings;
 mod input;
 mod local_upload;
 mod log;
+mod login;
 mod master_key_files;
 mod node_id;
 mod output;
@@ -23,6 +27,7 @@ mod panic_hook;
 mod store_remedy;
 mod style;
 mod table;
+mod terminal;
 mod usage;
 mod wording;
 

@@ -41,6 +41,12 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// Prints to stderr what is answered on the same line.
+pub(crate) fn prompt(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = write!(stderr, "{text}").and_then(|()| stderr.flush());
+}
+
 /// See [`one_line`].
 pub(crate) fn complain(error: &anyhow::Error) {
     // Without context: nothing else is lost.

@@ -6,10 +6,12 @@
 
 mod api_words;
 mod flags;
+mod key_source;
 mod pem_place;
 mod remedies;
 mod reworded;
 mod typed;
 
+pub(crate) use key_source::KeySource;
 pub(crate) use reworded::{error_message, message, remedy};
 pub(crate) use typed::{Typed, UploadFiles};

@@ -2,34 +2,52 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-#[derive(Args)]
-pub(crate) struct ConnectArgs {
-    /// The base of the API
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "CERTWARD_URL",
-        hide_env_values = true,
-        default_value = "http://127.0.0.1:8080/public_api/v1"
-    )]
-    pub(crate) url: String,
-    /// The API key
-    #[arg(long, value_name = "KEY", env = "CERTWARD_API_KEY", hide_env_values = true)]
+use crate::login::LoginName;
+
+/// Which API, and with which key. Debug output has no secret and no URL, which may hold one.
+///
+/// The variables are not clap's: what is given by them would stand in its usage as if required.
+#[derive(Clone, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct ApiArgs {
+    /// The base of the API [variable: CERTWARD_URL] [default: http://127.0.0.1:8080/public_api/v1]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// The API key [variable: CERTWARD_API_KEY]
+    #[arg(long, value_name = "KEY")]
     pub(crate) api_key: Option<String>,
-    /// Its secret key; the variable is better, for other users of the machine see the command line
-    #[arg(long, value_name = "KEY", env = "CERTWARD_SECRET_KEY", hide_env_values = true)]
+    /// Its secret key; variable, file or login are better, for other users of the machine see the
+    /// command line [variable: CERTWARD_SECRET_KEY]
+    #[arg(long, value_name = "KEY")]
     pub(crate) secret_key: Option<String>,
+    /// A file with both, as `certward init` and `certward key create --json` print them
+    /// [variable: CERTWARD_KEY_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
     /// The CA of the API's certificate, PEM, where it is none that the system knows
-    #[arg(long, value_name = "FILE", env = "CERTWARD_CA_FILE", hide_env_values = true)]
+    /// [variable: CERTWARD_CA_FILE]
+    #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for ApiArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiArgs")
+            .field("key_file", &self.key_file)
+            .field("ca", &self.ca)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ConnectArgs {
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+    /// Address and key of this login, see `certward login` [variable: CERTWARD_LOGIN] [default:
+    /// the login default, if there is one and no key is given]
+    #[arg(long, value_name = "NAME", help_heading = "Connection")]
+    pub(crate) login: Option<LoginName>,
     /// Print JSON, for programs
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// Without the secret and the URL, which may hold one.
-impl std::fmt::Debug for ConnectArgs {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ConnectArgs").field("ca", &self.ca).field("json", &self.json).finish_non_exhaustive()
-    }
 }

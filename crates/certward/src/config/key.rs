@@ -76,8 +76,15 @@ pub(super) const LISTS: [&str; 7] = [
 ];
 
 /// Variables of other commands.
-const COMMANDS: [&str; 5] =
-    ["CERTWARD_URL", "CERTWARD_API_KEY", "CERTWARD_SECRET_KEY", "CERTWARD_CA_FILE", "CERTWARD_MIGRATE_TO"];
+const COMMANDS: [&str; 7] = [
+    "CERTWARD_URL",
+    "CERTWARD_API_KEY",
+    "CERTWARD_SECRET_KEY",
+    "CERTWARD_KEY_FILE",
+    "CERTWARD_LOGIN",
+    "CERTWARD_CA_FILE",
+    "CERTWARD_MIGRATE_TO",
+];
 
 pub(super) fn is_foreign(name: &str) -> bool {
     !name.starts_with(PREFIX) || COMMANDS.contains(&name)

@@ -302,6 +302,8 @@ fn the_variables_of_clients_and_of_others_are_no_configuration() {
         ("CERTWARD_URL", "http://elsewhere"),
         ("CERTWARD_API_KEY", "k"),
         ("CERTWARD_SECRET_KEY", "s"),
+        ("CERTWARD_KEY_FILE", "f"),
+        ("CERTWARD_LOGIN", "l"),
         ("CERTWARD_CA_FILE", "f"),
         ("PATH", "/bin"),
         ("certward_api__listen", "127.0.0.1:1"),

@@ -1,10 +1,11 @@
 use std::path::Path;
 
+use super::key_source::KeySource;
 use super::{
     flags::flag,
     pem_place::{PemPlace, ordinal},
 };
-use crate::api_types::FindingAnswer;
+use crate::{api_types::FindingAnswer, input};
 
 /// What a command was given: its texts name that.
 #[derive(Debug, Clone, Default)]
@@ -12,6 +13,8 @@ pub(crate) struct Typed {
     /// The deployment that the command is about.
     pub(crate) deployment: Option<String>,
     pub(crate) files: UploadFiles,
+    /// What gave the key of the request.
+    pub(crate) key: KeySource,
 }
 
 /// The files of an upload, by the property that each became. Holds no content.
@@ -21,14 +24,18 @@ pub(crate) struct UploadFiles(Vec<UploadFile>);
 #[derive(Debug, Clone)]
 struct UploadFile {
     property: &'static str,
-    path: String,
+    /// `None` for standard input.
+    path: Option<String>,
+    name: String,
     blocks: Vec<PemPlace>,
 }
 
 impl UploadFiles {
     pub(crate) fn add(&mut self, property: &'static str, path: &Path, text: &str) {
         let blocks = PemPlace::list(text);
-        self.0.push(UploadFile { property, path: path.display().to_string(), blocks });
+        let name = input::name(path);
+        let path = (!input::is_stdin(path)).then(|| name.clone());
+        self.0.push(UploadFile { property, path, name, blocks });
     }
 
     fn of(&self, property: &str) -> Option<&UploadFile> {
@@ -38,16 +45,17 @@ impl UploadFiles {
 
 impl Typed {
     pub(crate) fn about(deployment: &str) -> Self {
-        Self { deployment: Some(deployment.to_owned()), files: UploadFiles::default() }
+        Self { deployment: Some(deployment.to_owned()), ..Self::default() }
     }
 
+    /// As a command can name it again.
     pub(super) fn file(&self, property: &str) -> Option<&str> {
-        self.files.of(property).map(|file| file.path.as_str())
+        self.files.of(property)?.path.as_deref()
     }
 
     /// The file of a property, else its flag.
     pub(super) fn name(&self, property: &str) -> String {
-        self.files.of(property).map_or_else(|| flag(property), |file| file.path.clone())
+        self.files.of(property).map_or_else(|| flag(property), |file| file.name.clone())
     }
 
     /// `1st certificate (line 1) of north.pem`.
@@ -86,6 +94,21 @@ pub(super) mod tests {
         typed.files.add("cert", "north.pem".as_ref(), block);
         typed.files.add("key", "the north's.key".as_ref(), "");
         typed
+    }
+
+    #[test]
+    fn standard_input_is_named_and_stands_in_no_command() {
+        let mut typed = Typed::about("north");
+        typed.files.add("key", "-".as_ref(), "");
+        assert_eq!(typed.place(&finding("key", None)), "standard input");
+        assert_eq!((typed.name("key").as_str(), typed.file("key")), ("standard input", None));
+        assert_eq!(
+            super::super::remedy(
+                &FindingAnswer { remedy: "Run openssl rsa -in FILE".into(), ..finding("key", None) },
+                &typed
+            ),
+            "Run openssl rsa -in FILE"
+        );
     }
 
     fn finding(field: &str, item: Option<usize>) -> FindingAnswer {

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "every test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+pub(crate) mod pseudo_terminal;
+
 use std::{
     fs,
     io::{Read, Write},
@@ -23,7 +25,8 @@ pub(crate) fn certward(folder: &Path) -> Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CERTWARD_")) {
         command.env_remove(name);
     }
-    command.current_dir(folder);
+    // No logins of the user.
+    command.current_dir(folder).env("XDG_CONFIG_HOME", folder.join("config"));
     command
 }
 

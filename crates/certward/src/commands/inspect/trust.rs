@@ -11,7 +11,7 @@ use rustls::{
 };
 use rustls_platform_verifier::Verifier;
 
-use crate::client::ca_file;
+use crate::{client::trusted_ca, connection::TrustedCa};
 
 /// The CAs that a device is taken to trust.
 pub(super) struct DeviceTrust {
@@ -23,7 +23,10 @@ impl DeviceTrust {
     /// Of a file, or of this machine.
     pub(super) fn read(file: Option<&Path>, provider: &Arc<CryptoProvider>) -> anyhow::Result<Self> {
         let verifier = match file {
-            Some(file) => ca_file::verifier(file, provider)?,
+            Some(file) => {
+                let ca = TrustedCa::read(file)?;
+                trusted_ca::verifier(&ca, provider)?
+            }
             None => {
                 let verifier = Verifier::new(Arc::clone(provider));
                 Arc::new(

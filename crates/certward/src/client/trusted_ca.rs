@@ -1,6 +1,6 @@
-//! What `--ca` trusts: the CAs of a file, and its certificates themselves.
+//! What `--ca` and the CA of a login trust: CAs, and the certificates of the file themselves.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context;
 use certward_pki::validity;
@@ -16,22 +16,22 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-use crate::{input, usage::UsageError};
+use crate::{connection::TrustedCa, usage::UsageError};
 
 /// # Errors
-/// [`UsageError`] if the file holds no certificate, or a broken one.
+/// [`UsageError`] if there is no certificate, or a broken one.
 pub(crate) fn verifier(
-    path: &Path,
+    ca: &TrustedCa,
     provider: &Arc<CryptoProvider>,
 ) -> anyhow::Result<Arc<dyn ServerCertVerifier>> {
-    Ok(Arc::new(CaFile::read(path, provider)?))
+    Ok(Arc::new(CaFile::parse(ca, provider)?))
 }
 
 /// # Errors
-/// [`UsageError`] if the file holds no certificate, or a broken one.
-pub(super) fn tls_config(path: &Path) -> anyhow::Result<ClientConfig> {
+/// [`UsageError`] if there is no certificate, or a broken one.
+pub(super) fn tls_config(ca: &TrustedCa) -> anyhow::Result<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = CaFile::read(path, &provider)?;
+    let verifier = CaFile::parse(ca, &provider)?;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .context("TLS cannot be set up")?
@@ -50,17 +50,16 @@ struct CaFile {
 }
 
 impl CaFile {
-    fn read(path: &Path, provider: &Arc<CryptoProvider>) -> anyhow::Result<Self> {
-        let pem = input::read(path)?;
+    fn parse(ca: &TrustedCa, provider: &Arc<CryptoProvider>) -> anyhow::Result<Self> {
         // The dropped error holds bytes of the file.
-        let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&ca.pem).collect();
         let named = read.unwrap_or_default();
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(named.iter().cloned());
         if roots.is_empty() {
             return Err(UsageError::new(format!(
-                "{} holds no PEM certificate, or a broken one (a file of CAs is needed)",
-                path.display()
+                "{} holds no PEM certificate, or a broken one; a file with CAs is needed",
+                ca.name
             ))
             .into());
         }
@@ -134,10 +133,8 @@ mod tests {
 
     /// In 2026, with the file `ca`.
     fn outcome(ca: &[&str], server: &Leaf, name: &str) -> Outcome {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ca.pem");
-        std::fs::write(&path, ca.concat()).unwrap();
-        let file = CaFile::read(&path, &Arc::new(aws_lc_rs::default_provider())).unwrap();
+        let ca = TrustedCa { pem: ca.concat().into_bytes().into(), name: "ca.pem".to_owned() };
+        let file = CaFile::parse(&ca, &Arc::new(aws_lc_rs::default_provider())).unwrap();
         let chain: Vec<CertificateDer<'_>> = server.intermediates.iter().map(|der| der[..].into()).collect();
         let verified = file.verify_server_cert(
             &server.der[..].into(),

@@ -1,0 +1,81 @@
+//! Stores URL, key and CA of an API, once the API has accepted the key.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use serde::Serialize;
+
+use crate::{
+    api_key_pair::ApiKeyPair,
+    cli::{ApiArgs, LoginArgs},
+    client::Client,
+    connection::{ClientEnvironment, Connection, DEFAULT_URL, KeyChoice},
+    login::Login,
+    output::{self, plain},
+    terminal,
+    usage::UsageError,
+};
+
+/// Without the secret.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LoginOutput<'a> {
+    pub(super) name: &'a str,
+    pub(super) url: &'a str,
+    pub(super) api_key: &'a str,
+}
+
+pub(super) async fn run(args: LoginArgs) -> anyhow::Result<ExitCode> {
+    let environment = ClientEnvironment::of_process()?.without_login();
+    let folder = environment.login_folder()?;
+    let connection = connection(args.api, &environment)?;
+    let login = Login {
+        url: connection.base.clone(),
+        key: connection.key.clone(),
+        ca: connection.ca.as_ref().map(|ca| String::from_utf8_lossy(&ca.pem).into_owned()),
+    };
+    // What a key of any scope may read; a wrong key is not stored.
+    Client::of(connection)?.page(&["expiring"], "within=1d&limit=1").await?;
+    folder.write(&args.name, &login)?;
+    let (name, url, api_key) = (args.name.as_str(), login.url.as_str(), login.key.api_key.as_str());
+    if args.json {
+        output::say_json(&LoginOutput { name, url, api_key })?;
+    } else {
+        let used = match args.name.is_default() {
+            true => "Commands use it where no other key is given".to_owned(),
+            false => format!("Commands use it with --login {name} or CERTWARD_LOGIN={name}"),
+        };
+        output::say(&format!("Logged in to {url} with the API key {}. {used}.", plain(api_key)))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks for what is missing, where there is a person to ask.
+fn connection(mut api: ApiArgs, environment: &ClientEnvironment) -> anyhow::Result<Connection> {
+    let choice = KeyChoice::of(&api, None, environment)?;
+    if terminal::is_attended() {
+        if api.url.is_none() && !environment.has_url() {
+            let url = terminal::ask(&format!("The API's URL [{DEFAULT_URL}]: "))?;
+            api.url = Some(if url.is_empty() { DEFAULT_URL.to_owned() } else { url.to_string() });
+        }
+        if choice.is_none() {
+            return Connection::of_pair(ask_key()?, &api, environment);
+        }
+    }
+    match choice {
+        Some(choice) => Connection::of_key(choice, &api, environment),
+        None => Err(UsageError::new(
+            "no key is given; give --key-file FILE, with what `certward init` or `certward key create --json` printed",
+        )
+        .into()),
+    }
+}
+
+fn ask_key() -> anyhow::Result<ApiKeyPair> {
+    let api_key = terminal::ask("API key: ")?;
+    let secret_key = terminal::ask_secret("Secret key (not shown): ")?;
+    if api_key.is_empty() || secret_key.is_empty() {
+        bail!("no key was given; nothing is stored");
+    }
+    Ok(ApiKeyPair { api_key: api_key.to_string(), secret_key })
+}

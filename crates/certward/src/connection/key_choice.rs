@@ -1,0 +1,93 @@
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+use super::{client_environment::ClientEnvironment, key_file};
+use crate::{
+    api_key_pair::ApiKeyPair, cli::ApiArgs, login::LoginName, usage::UsageError, wording::KeySource,
+};
+
+/// What gives the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KeyChoice {
+    /// The key and its secret, each by its flag or its variable.
+    Pair,
+    File(PathBuf),
+    Login {
+        name: LoginName,
+        is_flag: bool,
+    },
+}
+
+impl KeyChoice {
+    /// By flags, else by variables. `None` if no key is given.
+    ///
+    /// # Errors
+    /// [`UsageError`] if flags give two keys, or variables do.
+    pub(crate) fn of(
+        api: &ApiArgs,
+        login: Option<&LoginName>,
+        environment: &ClientEnvironment,
+    ) -> Result<Option<Self>, UsageError> {
+        let pair = |key: bool, secret: bool| (key || secret).then_some(Self::Pair);
+        let by_login =
+            |name: Option<&LoginName>, is_flag| name.map(|name| Self::Login { name: name.clone(), is_flag });
+        let flags = only_one([
+            ("--api-key or --secret-key", pair(api.api_key.is_some(), api.secret_key.is_some())),
+            ("--key-file", api.key_file.clone().map(Self::File)),
+            ("--login", by_login(login, true)),
+        ])?;
+        if flags.is_some() {
+            return Ok(flags);
+        }
+        only_one([
+            (
+                "CERTWARD_API_KEY or CERTWARD_SECRET_KEY",
+                pair(environment.api_key.is_some(), environment.secret_key.is_some()),
+            ),
+            ("CERTWARD_KEY_FILE", environment.key_file.clone().map(Self::File)),
+            ("CERTWARD_LOGIN", by_login(environment.login.as_ref(), false)),
+        ])
+    }
+
+    /// Not for a login.
+    pub(super) fn read(
+        self,
+        api: &ApiArgs,
+        environment: &ClientEnvironment,
+    ) -> Result<(ApiKeyPair, KeySource), UsageError> {
+        match self {
+            Self::File(path) => Ok((key_file::read(&path)?, KeySource::File(crate::input::name(&path)))),
+            Self::Pair | Self::Login { .. } => Ok((pair(api, environment)?, KeySource::Given)),
+        }
+    }
+}
+
+fn only_one(choices: [(&str, Option<KeyChoice>); 3]) -> Result<Option<KeyChoice>, UsageError> {
+    let mut given = choices.into_iter().filter_map(|(name, choice)| Some((name, choice?)));
+    match (given.next(), given.next()) {
+        (Some((one, _)), Some((other, _))) => {
+            Err(UsageError::new(format!("{one} and {other} both give a key; give one of them")))
+        }
+        (found, _) => Ok(found.map(|(_, choice)| choice)),
+    }
+}
+
+fn pair(api: &ApiArgs, environment: &ClientEnvironment) -> Result<ApiKeyPair, UsageError> {
+    let missing = |flag: &str, variable: &str| {
+        UsageError::new(format!(
+            "no {flag} is given; set {variable} or --{flag} (the first one was printed by `certward init`, \
+             `certward init --new-admin-key` makes another)"
+        ))
+    };
+    let api_key = api.api_key.as_ref().or(environment.api_key.as_ref()).filter(|key| !key.is_empty());
+    let secret_key = api.secret_key.as_ref().or(environment.secret_key.as_deref());
+    let secret_key = secret_key.filter(|key| !key.is_empty());
+    Ok(ApiKeyPair {
+        api_key: api_key.cloned().ok_or_else(|| missing("api-key", "CERTWARD_API_KEY"))?,
+        secret_key: secret_key
+            .cloned()
+            .map(Zeroizing::new)
+            .ok_or_else(|| missing("secret-key", "CERTWARD_SECRET_KEY"))?,
+    })
+}
