@@ -7,8 +7,9 @@ pub(crate) mod pseudo_terminal;
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{Read, Seek, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc::{self, Receiver},
@@ -39,8 +40,12 @@ pub(crate) struct Run {
 /// The output must fit a pipe.
 #[track_caller]
 pub(crate) fn finish(command: &mut Command) -> Run {
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    finish_from(command, Stdio::null())
+}
+
+#[track_caller]
+fn finish_from(command: &mut Command, stdin: Stdio) -> Run {
+    let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let deadline = Instant::now() + DEADLINE;
     while child.try_wait().unwrap().is_none() {
         if Instant::now() > deadline {
@@ -56,6 +61,20 @@ pub(crate) fn finish(command: &mut Command) -> Run {
         stdout: String::from_utf8(stdout).unwrap(),
         stderr: String::from_utf8(stderr).unwrap(),
     }
+}
+
+/// Readable for its user alone.
+pub(crate) fn make_private(path: &Path) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// As [`finish`], with this on stdin.
+#[track_caller]
+pub(crate) fn finish_with_input(command: &mut Command, text: &str) -> Run {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file.rewind().unwrap();
+    finish_from(command, file.into())
 }
 
 /// Killed on drop.
