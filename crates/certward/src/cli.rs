@@ -15,6 +15,7 @@ mod init;
 mod inspect;
 mod key;
 mod key_end;
+mod leading_flags;
 mod login;
 mod man_pages;
 mod migrate_store;
@@ -41,6 +42,7 @@ pub(crate) use self::{
     init::InitArgs,
     inspect::InspectArgs,
     key::{KeyArgs, KeyCommand},
+    leading_flags::parse,
     login::{LoginArgs, LoginsArgs, LogoutArgs},
     man_pages::ManPagesArgs,
     migrate_store::MigrateStoreArgs,
@@ -54,7 +56,8 @@ pub(crate) use self::{
 /// TLS certificates of MQTT deployments: an HTTP API to set them, a gateway that serves them.
 #[derive(Debug, Parser)]
 #[command(name = "certward", version, propagate_version = true)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.")]
+#[command(after_help = "--json and the flags of the connection may stand before the command as well.\n\
+                        Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

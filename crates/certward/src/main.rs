@@ -33,10 +33,6 @@ mod wording;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::cli::Cli;
-
 fn main() -> ExitCode {
     panic_hook::install();
     // Before the first secret is read.
@@ -45,7 +41,12 @@ fn main() -> ExitCode {
     }
     // With two providers in the tree rustls would panic.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    match commands::run(Cli::parse()) {
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        // Prints help and version to stdout, wrong usage to stderr.
+        Err(error) => error.exit(),
+    };
+    match commands::run(cli) {
         Ok(code) => code,
         Err(error) => {
             output::complain(&error);

@@ -440,6 +440,17 @@ fn check_on_the_server_ends_as_the_verdict_is() {
 }
 
 #[test]
+fn a_forgotten_flag_is_named_alone() {
+    let (folder, api) = (folder(), Script::new(vec![]));
+    let run = finish(api.client(folder.path()).args(["tls", "set", "d1", "--key", "key.pem"]));
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("--cert <FILE>"), "{}", run.stderr);
+    for given in ["--url", "--api-key", "--secret-key"] {
+        assert!(!run.stderr.contains(given), "{}", run.stderr);
+    }
+}
+
+#[test]
 fn help_shows_no_value_of_the_environment() {
     let folder = tempfile::tempdir().unwrap();
     for arguments in [["tls", "set", "--help"], ["key", "create", "--help"]] {

@@ -3,7 +3,7 @@ use clap::{CommandFactory, error::ErrorKind};
 use super::*;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(line.split(' '))
+    super::parse(line.split(' ').map(Into::into))
 }
 
 #[test]
@@ -82,6 +82,43 @@ fn the_outside_interface_is_understood() {
 }
 
 #[test]
+fn flags_may_stand_before_the_command_and_mean_the_same() {
+    for (before, after) in [
+        ("certward --json tls show x", "certward tls show x --json"),
+        ("certward tls --json show x", "certward tls show x --json"),
+        ("certward --json status", "certward status --json"),
+        ("certward --json check c k", "certward check c k --json"),
+        ("certward --json init", "certward init --json"),
+        ("certward --json doctor", "certward doctor --json"),
+        ("certward --json backup f", "certward backup f --json"),
+        ("certward --json rekey --status", "certward rekey --status --json"),
+        ("certward --json alert channel list", "certward alert channel list --json"),
+        ("certward --json audit verify", "certward audit verify --json"),
+        ("certward --login prod --json key list", "certward key list --json --login prod"),
+        ("certward --key-file f --ca c nodes", "certward nodes --ca c --key-file f"),
+        ("certward --key-file f login", "certward login --key-file f"),
+        ("certward --key-file e tls show x --key-file f", "certward tls show x --key-file f"),
+    ] {
+        let parsed =
+            |line: &str| format!("{:?}", parse(line).unwrap_or_else(|error| panic!("{line}: {error}")));
+        assert_eq!(parsed(before), parsed(after));
+        assert_eq!(parsed(before).contains("json: true"), before.contains("--json"), "{before}");
+    }
+    let connection = |line: &str| {
+        let Command::Nodes(connect) = parse(line).unwrap().command else { panic!("nodes") };
+        (connect.api.url, connect.api.api_key, connect.api.secret_key)
+    };
+    let text = |text: &str| Some(text.to_owned());
+    for line in [
+        "certward --url u --api-key k --secret-key s nodes",
+        "certward nodes --url u --api-key k --secret-key s",
+        "certward --url u --api-key k nodes --secret-key s",
+    ] {
+        assert_eq!(connection(line), (text("u"), text("k"), text("s")), "{line}");
+    }
+}
+
+#[test]
 fn what_cannot_be_meant_is_wrong_usage() {
     for (line, kind) in [
         ("certward", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
@@ -111,6 +148,13 @@ fn what_cannot_be_meant_is_wrong_usage() {
         ),
         ("certward alert channel add --mail h --from a --to b --security none", ErrorKind::InvalidValue),
         ("certward serve --json", ErrorKind::UnknownArgument),
+        ("certward --json serve", ErrorKind::UnknownArgument),
+        ("certward --url u serve", ErrorKind::UnknownArgument),
+        ("certward --key-file f backup f", ErrorKind::UnknownArgument),
+        ("certward --login l login", ErrorKind::UnknownArgument),
+        ("certward logout --json", ErrorKind::UnknownArgument),
+        ("certward --json", ErrorKind::MissingSubcommand),
+        ("certward key list --login ../x", ErrorKind::ValueValidation),
     ] {
         let error = parse(line).err().unwrap_or_else(|| panic!("{line} was understood"));
         assert_eq!(error.kind(), kind, "{line}");
