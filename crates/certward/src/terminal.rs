@@ -39,6 +39,12 @@ pub(crate) fn ask_secret(question: &str) -> anyhow::Result<Zeroizing<String>> {
     Ok(Zeroizing::new(line.trim().to_owned()))
 }
 
+/// Whether the answer is yes; anything else is no.
+pub(crate) fn confirm(question: &str) -> anyhow::Result<bool> {
+    let answer = ask(&format!("{question} [y/N] "))?;
+    Ok(matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
 /// Past the buffer of std, where a secret would stay.
 fn read_line() -> anyhow::Result<Zeroizing<String>> {
     let stdin = io::stdin();

@@ -12,6 +12,10 @@ pub(crate) struct DeploymentArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeploymentCommand {
     /// Add a deployment
+    #[command(visible_alias = "create")]
+    #[command(
+        after_help = "Example: certward deployment add ge6a1a75 --upstream 127.0.0.1:1883 --host mqtt.example.com"
+    )]
     Add {
         /// Its id: 1 to 63 of a-z, 0-9 and -; drawn when left out
         id: Option<String>,
@@ -33,6 +37,9 @@ pub(crate) enum DeploymentCommand {
         connect: ConnectArgs,
     },
     /// Change a deployment; what is not named stays
+    #[command(
+        after_help = "Example: certward deployment set ge6a1a75 --upstream 10.0.0.7:1883,10.0.0.8:1883"
+    )]
     #[command(group(ArgGroup::new("change").required(true).multiple(true)
         .args(["upstream", "ws_upstream", "no_ws_upstream", "hosts", "no_hosts"])
         .args(ids::<DeploymentSettingArgs>())))]
@@ -62,11 +69,15 @@ pub(crate) enum DeploymentCommand {
         connect: ConnectArgs,
     },
     /// List the deployments
+    #[command(visible_alias = "ls")]
+    #[command(after_help = "Example: certward deployment list")]
     List {
         #[command(flatten)]
         connect: ConnectArgs,
     },
     /// Show a deployment
+    #[command(visible_alias = "get")]
+    #[command(after_help = "Example: certward deployment show ge6a1a75")]
     Show {
         /// Its id
         id: String,
@@ -74,9 +85,15 @@ pub(crate) enum DeploymentCommand {
         connect: ConnectArgs,
     },
     /// Remove a deployment with its certificate, keys, hosts and connections
+    #[command(visible_aliases = ["rm", "delete"])]
+    #[command(after_help = "On a terminal it asks first; in a script it does not.\n\
+                            Example: certward deployment remove ge6a1a75 --yes")]
     Remove {
         /// Its id
         id: String,
+        /// Do not ask, on a terminal either
+        #[arg(long, short)]
+        yes: bool,
         #[command(flatten)]
         connect: ConnectArgs,
     },

@@ -35,6 +35,8 @@ pub(crate) struct UploadArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TlsCommand {
     /// Show the certificate's state
+    #[command(visible_alias = "get")]
+    #[command(after_help = "Example: certward tls show ge6a1a75")]
     Show {
         /// The deployment
         id: String,
@@ -42,6 +44,7 @@ pub(crate) enum TlsCommand {
         connect: ConnectArgs,
     },
     /// Show the newest failed handshakes, of all nodes: who did not get in, why, and what to do
+    #[command(after_help = "Example: certward tls failures ge6a1a75")]
     Failures {
         /// The deployment
         id: String,
@@ -49,7 +52,8 @@ pub(crate) enum TlsCommand {
         connect: ConnectArgs,
     },
     /// Have the server judge an upload without storing it
-    #[command(after_help = "Exit codes: 0 no error, 1 errors, 2 wrong usage.")]
+    #[command(after_help = "Exit codes: 0 no error, 1 errors, 2 wrong usage.\n\
+                            Example: certward tls check ge6a1a75 --cert fullchain.pem --key privkey.pem")]
     Check {
         /// The deployment
         id: String,
@@ -59,6 +63,9 @@ pub(crate) enum TlsCommand {
         connect: ConnectArgs,
     },
     /// Set or replace the certificate
+    #[command(
+        after_help = "Example: certward tls set ge6a1a75 --cert fullchain.pem --key privkey.pem --wait"
+    )]
     Set {
         /// The deployment
         id: String,
@@ -71,9 +78,15 @@ pub(crate) enum TlsCommand {
         connect: ConnectArgs,
     },
     /// Delete the certificate and erase its keys; disconnects the deployment's devices
+    #[command(visible_aliases = ["rm", "remove"])]
+    #[command(after_help = "On a terminal it asks first; in a script it does not.\n\
+                            Example: certward tls delete ge6a1a75 --yes --wait")]
     Delete {
         /// The deployment
         id: String,
+        /// Do not ask, on a terminal either
+        #[arg(long, short)]
+        yes: bool,
         /// Wait until no node serves it any more
         #[arg(long)]
         wait: bool,

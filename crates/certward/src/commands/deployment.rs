@@ -4,7 +4,7 @@ use certward_store::{Clock, SystemClock, Timestamp};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::{broker_trouble, deployment_id, project_id};
+use super::{broker_trouble, deployment_id, project_id, question};
 use crate::{
     api_time,
     api_types::{DeploymentAnswer, FindingAnswer},
@@ -74,9 +74,12 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
                 output::say(&sheet(&serde_json::from_value(answer)?, SystemClock.now()))?;
             }
         }
-        DeploymentCommand::Remove { id, connect } => {
+        DeploymentCommand::Remove { id, yes, connect } => {
             let id = deployment_id(&id)?;
-            Client::new(&connect)?.change(Method::DELETE, &["deployments", id.as_str()], None).await?;
+            let client = Client::new(&connect)?;
+            let change = format!("removes the deployment {id} with its certificate, keys and hosts");
+            question::ask_before(&change, &id, yes, &client).await?;
+            client.change(Method::DELETE, &["deployments", id.as_str()], None).await?;
             if !connect.json {
                 output::say(&format!("Removed the deployment {id}."))?;
             }

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::{
-    deployment_id,
+    deployment_id, question,
     wait::{WaitReport, Waited, until_settled},
 };
 use crate::{
@@ -32,7 +32,7 @@ pub(super) async fn run(command: TlsCommand) -> anyhow::Result<ExitCode> {
         TlsCommand::Failures { id, connect } => failures(&id, &connect).await,
         TlsCommand::Check { id, upload, connect } => upload::check(&id, &upload, &connect).await,
         TlsCommand::Set { id, upload, wait, connect } => upload::set(&id, &upload, wait, &connect).await,
-        TlsCommand::Delete { id, wait, connect } => delete(&id, wait, &connect).await,
+        TlsCommand::Delete { id, yes, wait, connect } => delete(&id, yes, wait, &connect).await,
     }
 }
 
@@ -109,10 +109,12 @@ fn certificate_lines(certificate: &ClientCertificateAnswer, now: Timestamp) -> V
     facts.map(|(name, fact)| format!("    {name:<8} {}", output::plain(fact))).collect()
 }
 
-async fn delete(id: &str, wait: bool, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
+async fn delete(id: &str, yes: bool, wait: bool, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
     let id = deployment_id(id)?;
     let client = Client::new(connect)?;
     let path = ["deployments", id.as_str(), "tls"];
+    let change = format!("deletes the certificate of {id} and erases its keys");
+    question::ask_before(&change, &id, yes, &client).await?;
     client.change(Method::DELETE, &path, None).await?;
     let gone = "the keys are erased, but whether every node has let go cannot be waited for";
     if wait

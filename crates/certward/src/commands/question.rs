@@ -1,0 +1,87 @@
+//! Asks before devices are disconnected, where a person can answer. Scripts are never asked.
+
+use anyhow::bail;
+use certward_store::DeploymentId;
+
+use crate::{
+    api_types::DeploymentAnswer,
+    client::{Client, ClientError},
+    output::plain,
+    terminal,
+};
+
+/// Hosts that are named in the question.
+const HOSTS_MAX: usize = 5;
+
+/// Returns if the answer is yes, or no question is asked.
+///
+/// # Errors
+/// If the answer is no: nothing was changed.
+pub(super) async fn ask_before(
+    change: &str,
+    id: &DeploymentId,
+    yes: bool,
+    client: &Client,
+) -> anyhow::Result<()> {
+    if yes || !terminal::is_attended() {
+        return Ok(());
+    }
+    let found = match client.get(&["deployments", id.as_str()]).await {
+        Ok(answer) => serde_json::from_value(answer).ok(),
+        Err(error @ ClientError::Refused { .. }) if error.is_code("DEPLOYMENT_NOT_FOUND") => {
+            return Err(error.into());
+        }
+        // Such as the limit of reads: the question needs no numbers.
+        Err(_) => None,
+    };
+    if !terminal::confirm(&question(change, found.as_ref()))? {
+        bail!("nothing was changed; --yes goes on without a question");
+    }
+    Ok(())
+}
+
+/// `change` is such as `deletes the certificate of line1`.
+fn question(change: &str, found: Option<&DeploymentAnswer>) -> String {
+    let Some(deployment) = found else {
+        return format!("This {change}, and disconnects all its devices. Go on?");
+    };
+    let s = if deployment.connected == 1 { "" } else { "s" };
+    let devices = format!("{} device{s} connected now through the node that answers", deployment.connected);
+    let hosts = &deployment.hosts;
+    let named: Vec<String> = hosts.iter().take(HOSTS_MAX).map(|host| plain(host)).collect();
+    let hosts = match hosts.len() {
+        0 => "It has no hosts".to_owned(),
+        count if count > HOSTS_MAX => {
+            format!("Its hosts are {} and {} more", named.join(", "), count - HOSTS_MAX)
+        }
+        1 => format!("Its host is {}", named.join(", ")),
+        _ => format!("Its hosts are {}", named.join(", ")),
+    };
+    format!("This {change}, and disconnects all its devices: {devices}.\n{hosts}. Go on?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_question_says_in_numbers_what_is_disconnected() {
+        let text = |connected: u64, hosts: usize| {
+            let hosts = (1..=hosts).map(|n| format!("h{n}\n")).collect();
+            let deployment = DeploymentAnswer { connected, hosts, ..DeploymentAnswer::default() };
+            question("deletes the certificate of line1", Some(&deployment))
+        };
+        assert_eq!(
+            text(3, 2),
+            "This deletes the certificate of line1, and disconnects all its devices: 3 devices connected now through \
+             the node that answers.\nIts hosts are h1\\u{a}, h2\\u{a}. Go on?"
+        );
+        assert!(text(1, 1).contains("1 device connected") && text(1, 1).contains("Its host is h1"));
+        assert!(text(0, 0).contains("0 devices") && text(0, 0).contains("no hosts"));
+        assert!(text(0, 7).contains(" and 2 more. Go on?"), "{}", text(0, 7));
+        assert_eq!(
+            question("deletes the certificate of line1", None),
+            "This deletes the certificate of line1, and disconnects all its devices. Go on?"
+        );
+    }
+}
