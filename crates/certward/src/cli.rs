@@ -67,15 +67,18 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run certward: the API and the gateway, or one of the two
     #[command(
-        after_help = "SIGTERM and SIGINT drain and end it; SIGHUP re-reads the API's certificate, the log level and the places of the master keys."
+        after_help = "SIGTERM and SIGINT drain and end it; SIGHUP re-reads the API's certificate, the log level and the places of the master keys.\n\
+                            Example: certward serve --config /etc/certward/certward.toml"
     )]
     Serve(ServeArgs),
     /// Make the store, the master key and the first admin key
+    #[command(after_help = "Example: certward init > admin.json")]
     Init(InitArgs),
     /// Copy the embedded store to an empty PostgreSQL database
     #[command(name = "migrate-store")]
     #[command(
-        after_help = "Stop certward first. Then set store in the configuration, and start certward again."
+        after_help = "Stop certward first. Then set store in the configuration, and start certward again.\n\
+                            Example: certward migrate-store --to-file store-url"
     )]
     MigrateStore(MigrateStoreArgs),
     /// Copy the embedded store to one file, also while certward runs
@@ -91,7 +94,9 @@ pub(crate) enum Command {
                             Example: certward rekey")]
     Rekey(RekeyArgs),
     /// Judge a certificate, its key and client CAs, without a server
-    #[command(after_help = "Exit codes: 0 no error, 1 errors, 2 wrong usage.")]
+    #[command(after_help = "Exit codes: 0 no error, 1 errors, 2 wrong usage.\n\
+                            Examples:\n  certward check fullchain.pem privkey.pem --host mqtt.example.com\n  \
+                            cat fullchain.pem | certward check - privkey.pem")]
     Check(CheckArgs),
     /// The configuration
     Config(ConfigCommandArgs),
@@ -128,6 +133,7 @@ pub(crate) enum Command {
     /// The audit: who changed what, what was refused, and whether a row was changed or removed
     Audit(AuditArgs),
     /// The nodes: what each does, and how many changes wait for it
+    #[command(after_help = "Example: certward nodes")]
     Nodes(ConnectArgs),
     /// Store an API's address and key for later commands, once the API accepts the key
     #[command(after_help = "On a terminal it asks for what is not given. A login that exists is replaced.\n\
@@ -141,6 +147,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example: certward logins")]
     Logins(LoginsArgs),
     /// Print the OpenAPI 3.1 document of the API
+    #[command(after_help = "Example: certward openapi > openapi.json")]
     Openapi,
     /// Print the completions of the command line for a shell
     #[command(after_help = "Example: certward completions bash > /etc/bash_completion.d/certward")]

@@ -22,6 +22,7 @@ mod migrate_store;
 mod nodes;
 mod openapi;
 mod project;
+mod question;
 mod rekey;
 mod restore;
 mod serve;

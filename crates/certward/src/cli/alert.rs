@@ -24,6 +24,7 @@ pub(crate) enum AlertCommand {
         connect: ConnectArgs,
     },
     /// List the newest 100 alerts, and whether they were delivered
+    #[command(visible_alias = "ls")]
     #[command(after_help = "Example: certward alert list")]
     List {
         #[command(flatten)]
@@ -40,15 +41,18 @@ pub(crate) struct AlertChannelArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum AlertChannelCommand {
     /// Add a channel; the secret of a webhook is shown once
+    #[command(visible_alias = "create")]
     #[command(after_help = ADD_HELP)]
     Add(Box<AlertChannelAddArgs>),
     /// List the channels
+    #[command(visible_alias = "ls")]
     #[command(after_help = "Example: certward alert channel list")]
     List {
         #[command(flatten)]
         connect: ConnectArgs,
     },
     /// Remove a channel; alerts that wait for it are not sent
+    #[command(visible_aliases = ["rm", "delete"])]
     #[command(after_help = "Example: certward alert channel remove 3kq7w2m9")]
     Remove {
         /// The channel

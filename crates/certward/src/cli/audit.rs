@@ -12,6 +12,7 @@ pub(crate) struct AuditArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
     /// List changes and refused changes, newest first
+    #[command(visible_alias = "ls")]
     #[command(after_help = "Examples:\n  certward audit list --deployment ge6a1a75 --since 7d\n  \
                             certward audit list --result refused")]
     List(AuditListArgs),

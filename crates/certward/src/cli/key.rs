@@ -14,6 +14,7 @@ pub(crate) struct KeyArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
     /// Create an API key; its secret is shown once
+    #[command(visible_alias = "add")]
     #[command(after_help = "Example: certward key create --name renewals --scope tls --expires 90d")]
     Create {
         /// Its name, for people
@@ -33,11 +34,15 @@ pub(crate) enum KeyCommand {
         connect: ConnectArgs,
     },
     /// List the API keys
+    #[command(visible_alias = "ls")]
+    #[command(after_help = "Example: certward key list")]
     List {
         #[command(flatten)]
         connect: ConnectArgs,
     },
     /// Revoke an API key
+    #[command(visible_aliases = ["rm", "delete", "remove"])]
+    #[command(after_help = "Example: certward key revoke 7f3k9q2m5x8w1z4c")]
     Revoke {
         /// The API key
         key: String,

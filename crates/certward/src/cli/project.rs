@@ -11,6 +11,8 @@ pub(crate) struct ProjectArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProjectCommand {
     /// Add a project
+    #[command(visible_alias = "create")]
+    #[command(after_help = "Example: certward project add factory --name Factory")]
     Add {
         /// Its id: 1 to 63 of a-z, 0-9 and -
         id: String,
@@ -21,6 +23,9 @@ pub(crate) enum ProjectCommand {
         connect: ConnectArgs,
     },
     /// Change a project; what is not named stays
+    #[command(
+        after_help = "Example: certward project set factory --upstream-allow 10.0.0.0/8 --host-suffix factory.example"
+    )]
     #[command(group(ArgGroup::new("change").required(true).multiple(true)
         .args(["name", "description", "upstream_allow", "no_upstream_allow", "host_suffixes", "no_host_suffixes"])))]
     Set {
@@ -50,6 +55,8 @@ pub(crate) enum ProjectCommand {
         connect: ConnectArgs,
     },
     /// Show a project
+    #[command(visible_alias = "get")]
+    #[command(after_help = "Example: certward project show factory")]
     Show {
         /// Its id
         id: String,
@@ -57,11 +64,15 @@ pub(crate) enum ProjectCommand {
         connect: ConnectArgs,
     },
     /// List the projects
+    #[command(visible_alias = "ls")]
+    #[command(after_help = "Example: certward project list")]
     List {
         #[command(flatten)]
         connect: ConnectArgs,
     },
     /// Remove a project that has no deployments
+    #[command(visible_aliases = ["rm", "delete"])]
+    #[command(after_help = "Example: certward project remove factory")]
     Remove {
         /// Its id
         id: String,

@@ -119,6 +119,105 @@ fn flags_may_stand_before_the_command_and_mean_the_same() {
 }
 
 #[test]
+fn the_nouns_share_their_verbs() {
+    let parsed = |line: &str| format!("{:?}", parse(line).unwrap_or_else(|error| panic!("{line}: {error}")));
+    for (aliases, verb, line) in [
+        (&["create"][..], "add", "certward project VERB lab"),
+        (&["get"], "show", "certward project VERB lab"),
+        (&["ls"], "list", "certward project VERB"),
+        (&["rm", "delete"], "remove", "certward project VERB lab"),
+        (&["create"], "add", "certward deployment VERB d1 --upstream b:1883"),
+        (&["get"], "show", "certward deployment VERB d1"),
+        (&["ls"], "list", "certward deployment VERB"),
+        (&["rm", "delete"], "remove", "certward deployment VERB d1"),
+        (&["get"], "show", "certward tls VERB d1"),
+        (&["rm", "remove"], "delete", "certward tls VERB d1 --wait"),
+        (&["add"], "create", "certward key VERB --name n"),
+        (&["ls"], "list", "certward key VERB"),
+        (&["rm", "delete", "remove"], "revoke", "certward key VERB k"),
+        (&["create"], "add", "certward alert channel VERB --webhook u"),
+        (&["ls"], "list", "certward alert channel VERB"),
+        (&["rm", "delete"], "remove", "certward alert channel VERB c1"),
+        (&["ls"], "list", "certward alert VERB"),
+        (&["ls"], "list", "certward audit VERB"),
+    ] {
+        for alias in aliases {
+            assert_eq!(parsed(&line.replace("VERB", alias)), parsed(&line.replace("VERB", verb)));
+        }
+    }
+}
+
+#[test]
+fn every_command_has_an_example_that_parses() {
+    let mut count = 0;
+    for_each_leaf(&Cli::command(), "certward", &mut |path, command| {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples = examples(&help);
+        assert!(!examples.is_empty(), "{path} has no example");
+        for example in examples {
+            count += 1;
+            // What is piped to it is another program's.
+            let words = words(&example);
+            let begin = words.iter().position(|word| word == "certward").unwrap_or_default();
+            let line = &words[begin..];
+            assert!(line.join(" ").starts_with(path), "{path}: {example}");
+            if let Err(error) = super::parse(line.iter().map(Into::into)) {
+                panic!("{example}: {error}");
+            }
+        }
+    });
+    assert!(count > 40, "only {count} examples are found");
+}
+
+fn for_each_leaf(command: &clap::Command, path: &str, look: &mut impl FnMut(&str, &clap::Command)) {
+    if !command.has_subcommands() {
+        look(path, command);
+    }
+    for below in command.get_subcommands() {
+        for_each_leaf(below, &format!("{path} {}", below.get_name()), look);
+    }
+}
+
+/// `Example: …`, or the indented lines after `Examples:`.
+fn examples(help: &str) -> Vec<String> {
+    let mut lines = help.lines();
+    let mut examples = Vec::new();
+    while let Some(line) = lines.next() {
+        examples.extend(line.strip_prefix("Example: ").map(str::to_owned));
+        if line == "Examples:" {
+            examples.extend(lines.by_ref().map_while(|line| line.strip_prefix("  ")).map(str::to_owned));
+        }
+    }
+    examples
+}
+
+/// As a shell splits them, up to a redirection; `$(…)` is one word.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut depth, mut quoted) = (Vec::new(), String::new(), 0, false);
+    for c in line.chars() {
+        match c {
+            '"' | '\'' => quoted = !quoted,
+            '>' if depth == 0 && !quoted => break,
+            ' ' if depth == 0 && !quoted => {
+                words.extend(Some(std::mem::take(&mut word)).filter(|it| !it.is_empty()))
+            }
+            _ => {
+                depth += i32::from(c == '(') - i32::from(c == ')');
+                word.push(c);
+            }
+        }
+    }
+    words.extend(Some(word).filter(|it| !it.is_empty()));
+    words
+}
+
+#[test]
+fn examples_are_found_and_split_as_a_shell_does() {
+    assert_eq!(examples("x\nExample: a b\nExamples:\n  c\n  d\ne"), ["a b", "c", "d"]);
+    assert_eq!(words("a b-$(date +%F).db 'c d' > f"), ["a", "b-$(date +%F).db", "c d"]);
+}
+
+#[test]
 fn what_cannot_be_meant_is_wrong_usage() {
     for (line, kind) in [
         ("certward", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
