@@ -1,39 +1,74 @@
 //! The only writer to stdout and stderr, except the log.
 //!
-//! stdout has the result. A closed stdout is an error, not a panic; it is said only if something is
-//! lost by it.
+//! stdout has the result. A reader that closes it, as `head` does, has what it wants: that is no
+//! failure, and the exit code is what it were otherwise. For what is shown only once it is one.
 
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
+    ops::ControlFlow,
 };
 
 use anyhow::Context;
 use certward_pki::is_control;
 use serde::Serialize;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
-/// As `head` leaves it.
 #[derive(Debug, Clone, Copy, Error)]
 #[error("stdout is closed")]
 struct StdoutClosed;
 
+/// # Errors
+/// If stdout cannot be written, as on a full disk.
 pub(crate) fn say(text: &str) -> anyhow::Result<()> {
-    let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(StdoutClosed.into()),
-        written => written.context("cannot write to stdout"),
+    write(text).map(drop)
+}
+
+/// # Errors
+/// As [`say`].
+pub(crate) fn say_json(value: &impl Serialize) -> anyhow::Result<()> {
+    write(&json(value)?).map(drop)
+}
+
+/// A row of a long list; breaks when no reader is left.
+///
+/// # Errors
+/// As [`say`].
+pub(crate) fn say_json_row(value: &impl Serialize) -> anyhow::Result<ControlFlow<()>> {
+    write(&json(value)?)
+}
+
+/// For what is never shown again.
+///
+/// # Errors
+/// Also if stdout is closed.
+pub(crate) fn say_once(text: &str) -> anyhow::Result<()> {
+    match write(text)? {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(StdoutClosed.into()),
     }
 }
 
-pub(crate) fn say_json(value: &impl Serialize) -> anyhow::Result<()> {
-    // It may hold a new API secret.
-    let text = zeroize::Zeroizing::new(serde_json::to_string(value)?);
-    if text.chars().any(is_shown_otherwise) {
-        say(&zeroize::Zeroizing::new(plain_json(&text)))
-    } else {
-        say(&text)
+/// # Errors
+/// As [`say_once`].
+pub(crate) fn say_json_once(value: &impl Serialize) -> anyhow::Result<()> {
+    say_once(&json(value)?)
+}
+
+fn write(text: &str) -> anyhow::Result<ControlFlow<()>> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(error).context("cannot write to stdout"),
     }
+}
+
+/// It may hold a new API secret.
+fn json(value: &impl Serialize) -> serde_json::Result<Zeroizing<String>> {
+    let text = Zeroizing::new(serde_json::to_string(value)?);
+    Ok(if text.chars().any(is_shown_otherwise) { Zeroizing::new(plain_json(&text)) } else { text })
 }
 
 /// Prints to stderr; a closed one is no failure.
@@ -49,10 +84,6 @@ pub(crate) fn prompt(text: &str) {
 
 /// See [`one_line`].
 pub(crate) fn complain(error: &anyhow::Error) {
-    // Without context: nothing else is lost.
-    if error.is::<StdoutClosed>() && error.chain().count() == 1 {
-        return;
-    }
     complain_text(&one_line(error));
 }
 

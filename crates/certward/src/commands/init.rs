@@ -38,7 +38,7 @@ pub(super) fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
         let (record, secret) =
             made.context("the store is there, but no admin key; run `certward init --new-admin-key`")?;
         output::note("The admin key, shown this once: keep it like a password.");
-        output::say_json(&AdminKeyOutput { api_key: record.key.as_str(), secret_key: secret.expose() })
+        output::say_json_once(&AdminKeyOutput { api_key: record.key.as_str(), secret_key: secret.expose() })
             .context("the admin key is lost; `certward init --new-admin-key` makes another")?;
         Ok(ExitCode::SUCCESS)
     })

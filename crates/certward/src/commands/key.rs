@@ -1,5 +1,6 @@
 use std::process::ExitCode;
 
+use anyhow::Context;
 use certward_store::{ApiKey, Clock, SystemClock, Timestamp};
 use reqwest::Method;
 use serde_json::{Map, Value};
@@ -10,7 +11,7 @@ use crate::{
     api_types::{CreatedKey, KeyAnswer},
     cli::KeyCommand,
     client::Client,
-    output,
+    output::{self, plain},
     style::{Style, Tone},
     table::TextTable,
     usage::UsageError,
@@ -34,17 +35,19 @@ pub(super) async fn run(command: KeyCommand) -> anyhow::Result<ExitCode> {
             }
             let answer =
                 Client::new(&connect)?.change(Method::POST, &["keys"], Some(&Value::Object(body))).await?;
+            let key: CreatedKey = serde_json::from_value(answer.clone())?;
+            let lost =
+                || format!("the secret is lost; `certward key revoke {}` ends the key", plain(&key.api_key));
             if connect.json {
-                output::say_json(&answer)?;
+                output::say_json_once(&answer).with_context(lost)?;
             } else {
-                let key: CreatedKey = serde_json::from_value(answer)?;
                 output::note("The secret key is shown this once: keep it like a password.");
                 let mut table = TextTable::new(["api key", &key.api_key]);
                 table.row(["secret key", &key.secret_key]);
                 if let Some(end) = &key.expires_at {
                     table.row(["ends", &api_time::end_with_words(end, SystemClock.now())]);
                 }
-                output::say(&table.text())?;
+                output::say_once(&table.text()).with_context(lost)?;
             }
         }
         KeyCommand::List { connect } => {

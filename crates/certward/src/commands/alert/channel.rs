@@ -1,5 +1,6 @@
 use std::process::ExitCode;
 
+use anyhow::Context;
 use reqwest::Method;
 use serde_json::{Map, Value};
 
@@ -42,14 +43,20 @@ pub(super) async fn run(command: AlertChannelCommand) -> anyhow::Result<ExitCode
 async fn add(args: &AlertChannelAddArgs) -> anyhow::Result<()> {
     let body = Value::Object(body(args)?);
     let answer = Client::new(&args.connect)?.change(Method::POST, &["alert-channels"], Some(&body)).await?;
+    let channel: ChannelAnswer = serde_json::from_value(answer.clone())?;
+    let lost = || {
+        format!(
+            "what was made is not shown; `certward alert channel remove {}` removes it",
+            plain(&channel.id)
+        )
+    };
     if args.connect.json {
-        return output::say_json(&answer);
+        return output::say_json_once(&answer).with_context(lost);
     }
-    let channel: ChannelAnswer = serde_json::from_value(answer)?;
     if channel.secret.is_some() {
         output::note("The secret is shown this once: the receiver verifies signatures with it.");
     }
-    output::say(&sheet(&channel))?;
+    output::say_once(&sheet(&channel)).with_context(lost)?;
     output::note(&format!("Try it: certward alert test {}", plain(&channel.id)));
     Ok(())
 }

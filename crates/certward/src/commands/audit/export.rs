@@ -9,7 +9,9 @@ pub(super) async fn run(connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
     while let Some(wanted) = query {
         let (rows, next) = client.list_page(&["audit"], &wanted).await?;
         for row in &rows {
-            output::say_json(row)?;
+            if output::say_json_row(row)?.is_break() {
+                return Ok(ExitCode::SUCCESS);
+            }
         }
         query = next;
     }
