@@ -203,6 +203,32 @@ fn keys_are_created_listed_used_and_revoked() {
 }
 
 #[test]
+fn a_key_of_any_scope_logs_in_and_a_revoked_one_names_its_login() {
+    let certward = Certward::start();
+    out(&certward.cli(&["project", "add", "lab"]));
+    let created =
+        certward.cli(&["key", "create", "--name", "n", "--scope", "tls:read", "--project", "lab", "--json"]);
+    let key = out_json(&created)["apiKey"].as_str().unwrap().to_owned();
+    let file = certward.folder().join("key.json");
+    std::fs::write(&file, &created.stdout).unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+
+    let logged_in = |arguments: &[&str]| {
+        run(certward.cli_without_key(arguments).env("XDG_CONFIG_HOME", certward.folder().join("config")))
+    };
+    let base = certward.api().base();
+    out(&logged_in(&["login", "--name", "lab", "--url", &base, "--key-file", "key.json"]));
+    assert_eq!(out_json(&logged_in(&["--json", "--login", "lab", "deployment", "ls"])), json!([]));
+    let (code, text) = refused(&logged_in(&["--login", "lab", "project", "add", "x"]));
+    assert!(code == 1 && text.contains("NO_ACCESS"), "{text}");
+    out(&certward.cli(&["key", "rm", &key]));
+    let (code, text) = refused(&logged_in(&["--login", "lab", "deployment", "ls"]));
+    assert!(code == 1 && text.contains("certward login --name lab"), "{text}");
+    let (code, text) = refused(&logged_in(&["deployment", "ls"]));
+    assert!(code == 2 && text.contains("no key is given"), "{text}");
+}
+
+#[test]
 fn check_judges_offline_with_its_three_exit_codes() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = recipe::make(folder.path());

@@ -169,6 +169,22 @@ fn every_command_has_an_example_that_parses() {
     assert!(count > 40, "only {count} examples are found");
 }
 
+#[test]
+fn the_page_of_the_command_line_has_every_command_and_flag() {
+    let page = include_str!("../../../../docs/cli.md");
+    for_each_leaf(&Cli::command(), "certward", &mut |path, command| {
+        let is_shown = |line: &str| line == path || line.starts_with(&format!("{path} "));
+        assert!(page.lines().any(is_shown), "{path} is missing in docs/cli.md");
+        for flag in command.get_arguments().filter_map(clap::Arg::get_long) {
+            let is_own = !["help", "version"].contains(&flag);
+            assert!(
+                !is_own || page.contains(&format!("--{flag}")),
+                "{path} --{flag} is missing in docs/cli.md"
+            );
+        }
+    });
+}
+
 fn for_each_leaf(command: &clap::Command, path: &str, look: &mut impl FnMut(&str, &clap::Command)) {
     if !command.has_subcommands() {
         look(path, command);

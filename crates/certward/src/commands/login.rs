@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::{
     api_key_pair::ApiKeyPair,
+    base_url::base_url,
     cli::{ApiArgs, LoginArgs},
     client::Client,
     connection::{ClientEnvironment, Connection, DEFAULT_URL, KeyChoice},
@@ -56,7 +57,10 @@ fn connection(mut api: ApiArgs, environment: &ClientEnvironment) -> anyhow::Resu
     if terminal::is_attended() {
         if api.url.is_none() && !environment.has_url() {
             let url = terminal::ask(&format!("The API's URL [{DEFAULT_URL}]: "))?;
-            api.url = Some(if url.is_empty() { DEFAULT_URL.to_owned() } else { url.to_string() });
+            let url = if url.is_empty() { DEFAULT_URL } else { url.as_str() };
+            // Before a key is asked for.
+            base_url(url)?;
+            api.url = Some(url.to_owned());
         }
         if choice.is_none() {
             return Connection::of_pair(ask_key()?, &api, environment);

@@ -59,14 +59,20 @@ impl Home {
     }
 }
 
-const PAIR: [(&str, &str); 2] = [("CERTWARD_API_KEY", "k"), ("CERTWARD_SECRET_KEY", "of variables")];
+type Words = &'static [&'static str];
+type Variables = &'static [(&'static str, &'static str)];
+
+const KEY: (&str, &str) = ("CERTWARD_API_KEY", "k");
+const SECRET: (&str, &str) = ("CERTWARD_SECRET_KEY", "of variables");
+const PAIR: [(&str, &str); 2] = [KEY, SECRET];
+const CA: (&str, &str) = ("CERTWARD_CA_FILE", "FILE:ca.pem");
 const KEY_FILE: (&str, &str) = ("CERTWARD_KEY_FILE", "FILE:a.json");
 const PROD: (&str, &str) = ("CERTWARD_LOGIN", "prod");
 
 #[test]
 fn a_flag_goes_before_a_variable_and_both_before_the_default_login() {
     let home = Home::new().with_logins(&["default", "prod"]);
-    let cases: [(&[&str], &[(&str, &str)], &str); 14] = [
+    let cases: [(Words, Variables, &str); 14] = [
         (&[], &[], "of the login default"),
         (&["--login", "prod"], &[], "of the login prod"),
         (&[], &[PROD], "of the login prod"),
@@ -94,17 +100,16 @@ fn a_flag_goes_before_a_variable_and_both_before_the_default_login() {
 #[test]
 fn two_keys_are_wrong_usage_and_so_is_none() {
     let home = Home::new().with_logins(&["prod"]);
-    let (key, secret) = (PAIR[0], PAIR[1]);
-    let cases: [(&[&str], &[(&str, &str)], &[&str]); 12] = [
+    let cases: [(Words, Variables, &[&str]); 12] = [
         (&["--key-file", "f", "--api-key", "k"], &[], &["--api-key", "--key-file", "one of them"]),
         (&["--key-file", "f", "--secret-key", "s"], &[], &["--secret-key", "--key-file"]),
         (&["--key-file", "f", "--login", "prod"], &[], &["--key-file", "--login"]),
         (&["--login", "prod", "--api-key", "k"], &PAIR, &["--api-key", "--login"]),
-        (&[], &[key, secret, KEY_FILE], &["CERTWARD_API_KEY", "CERTWARD_KEY_FILE", "one of them"]),
+        (&[], &[KEY, SECRET, KEY_FILE], &["CERTWARD_API_KEY", "CERTWARD_KEY_FILE", "one of them"]),
         (&[], &[KEY_FILE, PROD], &["CERTWARD_KEY_FILE", "CERTWARD_LOGIN"]),
-        (&[], &[secret, PROD], &["CERTWARD_SECRET_KEY", "CERTWARD_LOGIN"]),
+        (&[], &[SECRET, PROD], &["CERTWARD_SECRET_KEY", "CERTWARD_LOGIN"]),
         (&[], &[], &["no key is given", "--key-file", "`certward login`", "CERTWARD_API_KEY"]),
-        (&[], &[key], &["no secret-key is given"]),
+        (&[], &[KEY], &["no secret-key is given"]),
         (&["--secret-key", "s"], &[], &["no api-key is given"]),
         (&["--login", "other"], &[], &["no login other", "`certward login --name other`"]),
         (&[], &[("CERTWARD_LOGIN", "../x")], &["CERTWARD_LOGIN", "letters"]),
@@ -118,12 +123,12 @@ fn two_keys_are_wrong_usage_and_so_is_none() {
 #[test]
 fn the_key_of_a_login_goes_to_its_own_address_alone() {
     let home = Home::new().with_logins(&["default", "prod"]);
-    let cases: [(&[&str], &[(&str, &str)], &str); 8] = [
+    let cases: [(Words, Variables, &str); 8] = [
         (&[], &PAIR, "http://127.0.0.1:8080/public_api/v1"),
-        (&[], &[PAIR[0], PAIR[1], ("CERTWARD_URL", "http://v.example/x")], "http://v.example/x"),
+        (&[], &[KEY, SECRET, ("CERTWARD_URL", "http://v.example/x")], "http://v.example/x"),
         (
             &["--url", "http://f.example/x"],
-            &[PAIR[0], PAIR[1], ("CERTWARD_URL", "http://v.example/x")],
+            &[KEY, SECRET, ("CERTWARD_URL", "http://v.example/x")],
             "http://f.example/x",
         ),
         (&[], &[], "http://default.example/"),
@@ -137,7 +142,7 @@ fn the_key_of_a_login_goes_to_its_own_address_alone() {
         let found = found.unwrap_or_else(|error| panic!("{flags:?} {variables:?}: {error}"));
         assert_eq!(found.base.as_str(), url, "{flags:?} {variables:?}");
     }
-    let cases: [(&[&str], &[(&str, &str)], &str); 4] = [
+    let cases: [(Words, Variables, &str); 4] = [
         (&["--url", "http://evil.example/"], &[], "--url"),
         (&["--url", "http://evil.example/", "--login", "prod"], &[], "--url"),
         (&[], &[("CERTWARD_URL", "http://evil.example/")], "CERTWARD_URL"),
@@ -152,13 +157,12 @@ fn the_key_of_a_login_goes_to_its_own_address_alone() {
 #[test]
 fn the_ca_of_a_flag_goes_before_that_of_the_login_and_that_before_the_variable() {
     let home = Home::new().with_logins(&["default", "secure"]);
-    let variable = ("CERTWARD_CA_FILE", "FILE:ca.pem");
-    let cases: [(&[&str], &[(&str, &str)], Option<&str>); 6] = [
+    let cases: [(Words, Variables, Option<&str>); 6] = [
         (&[], &PAIR, None),
-        (&[], &[PAIR[0], PAIR[1], variable], Some("PEM of a file")),
-        (&["--login", "secure"], &[variable], Some("PEM of the login")),
+        (&[], &[KEY, SECRET, CA], Some("PEM of a file")),
+        (&["--login", "secure"], &[CA], Some("PEM of the login")),
         (&["--login", "secure", "--ca", "FILE:ca.pem"], &[], Some("PEM of a file")),
-        (&["--login", "default"], &[variable], Some("PEM of a file")),
+        (&["--login", "default"], &[CA], Some("PEM of a file")),
         (&["--login", "default"], &[], None),
     ];
     for (flags, variables, pem) in cases {
