@@ -15,7 +15,6 @@ mod init;
 mod inspect;
 mod key;
 mod key_end;
-mod leading_flags;
 mod login;
 mod man_pages;
 mod migrate_store;
@@ -42,7 +41,6 @@ pub(crate) use self::{
     init::InitArgs,
     inspect::InspectArgs,
     key::{KeyArgs, KeyCommand},
-    leading_flags::parse,
     login::{LoginArgs, LoginsArgs, LogoutArgs},
     man_pages::ManPagesArgs,
     migrate_store::MigrateStoreArgs,

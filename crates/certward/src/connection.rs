@@ -1,7 +1,7 @@
 //! Which API a client command uses, and with which key.
 //!
-//! A flag goes before a variable. Of either, only one may name a key: the key itself, a file or a
-//! login. Without any, the login `default` is used. A login is whole: its key goes to its URL alone.
+//! A flag goes before a variable. Of either, only one may give a key: the key itself, a file or a
+//! login. Without any, the login `default` is used. The key of a login goes to its own URL alone.
 
 mod client_environment;
 mod key_choice;

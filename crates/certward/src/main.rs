@@ -10,6 +10,7 @@ mod base_url;
 mod chain_tree;
 mod cli;
 mod client;
+mod command_line;
 mod commands;
 mod config;
 mod connection;
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
     }
     // With two providers in the tree rustls would panic.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let cli = match cli::parse(std::env::args_os()) {
+    let cli = match command_line::parse(std::env::args_os()) {
         Ok(cli) => cli,
         // Prints help and version to stdout, wrong usage to stderr.
         Err(error) => error.exit(),

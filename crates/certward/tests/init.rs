@@ -45,21 +45,6 @@ fn without_json_stdout_is_the_same() {
     assert!(run.stderr.contains("master key"), "{}", run.stderr);
 }
 
-/// As after `| head`: silent, unless something is lost.
-#[test]
-fn a_closed_stdout_is_said_only_if_a_key_is_lost() {
-    let folder = tempfile::tempdir().unwrap();
-    for (command, lost) in [("openapi", ""), ("init", "the admin key is lost")] {
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        let output = certward(folder.path()).arg(command).stdout(writer).output().unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{command}: {stderr}");
-        assert_eq!(stderr.is_empty(), lost.is_empty(), "{command}: {stderr}");
-        assert!(stderr.contains(lost), "{command}: {stderr}");
-    }
-}
-
 #[test]
 fn a_second_init_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();

@@ -4,43 +4,62 @@
 
 mod stage;
 
+use certward_test_support::{Authority, Leaf, server_params};
 use stage::{Answer, Script, certward, finish_with_input};
 
 const NONE: Answer = (200, "", "{}");
 const PENDING: Answer =
     (200, "", r#"{"tlsType":"one-way","expire":"2034-05-22 02:43:21","status":"pending"}"#);
+const ACCEPTED: Answer = (200, "", r#"{"accepted":true,"findings":[]}"#);
 const CHANNEL: Answer = (201, "", r#"{"channelID":"c1","name":"","type":"webhook"}"#);
 
 #[test]
-fn each_file_of_an_upload_or_channel_may_be_standard_input() {
-    let set = ["tls", "set", "d1"];
-    let add = ["alert", "channel", "add"];
-    let cases: [(&[&str], &[&str], &str, &str); 7] = [
-        (&set, &["--cert", "-", "--key", "file"], "cert", "typed\n"),
-        (&set, &["--cert", "file", "--key", "-"], "key", "typed\n"),
-        (&set, &["--cert", "file", "--key", "file", "--client-ca", "-"], "cacert", "typed\n"),
-        (&set, &["--cert", "file", "--key", "file", "--key-password-file", "-"], "keyPassword", "typed"),
-        (&add, &["--webhook-file", "-"], "url", "typed"),
-        (&add, &["--webhook-file", "file", "--secret-file", "-"], "secret", "typed"),
+fn each_file_of_an_upload_may_be_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let leaf = Leaf::self_signed(server_params("c", &["c"]));
+    leaf.write(folder.path(), "c");
+    let ca = Authority::new("Devices");
+    let files = ["--cert", "c.pem", "--key", "c.key"];
+    let cases: [(&[&str], &str, &str, &str); 4] = [
+        (&["--cert", "-", "--key", "c.key"], &leaf.chain_pem, "cert", &leaf.chain_pem),
+        (&["--cert", "c.pem", "--key", "-"], &leaf.key_pem, "key", &leaf.key_pem),
+        (&[&files[..], &["--client-ca", "-"]].concat(), ca.pem(), "cacert", ca.pem()),
+        (&[&files[..], &["--key-password-file", "-"]].concat(), "typed\n", "keyPassword", "typed"),
+    ];
+    for (flags, input, property, value) in cases {
+        let api = Script::new(vec![NONE, ACCEPTED, PENDING]);
+        let mut command = api.client(folder.path());
+        let run = finish_with_input(command.args(["tls", "set", "d1"]).args(flags), input);
+        assert_eq!(run.code, 0, "{flags:?}: {}", run.stderr);
+        assert_eq!(sent(&api)[property], value, "{flags:?}");
+    }
+}
+
+#[test]
+fn each_file_of_a_channel_may_be_standard_input() {
+    let cases: [(&[&str], &str); 3] = [
+        (&["--webhook-file", "-"], "url"),
+        (&["--webhook-file", "file", "--secret-file", "-"], "secret"),
         (
-            &add,
             &["--mail", "h", "--from", "a@b", "--to", "c@d", "--username", "u", "--password-file", "-"],
             "password",
-            "typed",
         ),
     ];
-    for (command, flags, property, value) in cases {
+    for (flags, property) in cases {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("file"), "of the file").unwrap();
-        let answers = if command == set { vec![NONE, PENDING] } else { vec![CHANNEL] };
-        let api = Script::new(answers);
-        let run = finish_with_input(api.client(folder.path()).args(command).args(flags), "typed\n");
+        let api = Script::new(vec![CHANNEL]);
+        let mut command = api.client(folder.path());
+        let run = finish_with_input(command.args(["alert", "channel", "add"]).args(flags), "typed\n");
         assert_eq!(run.code, 0, "{flags:?}: {}", run.stderr);
-        let asked = api.asked();
-        let body = asked.last().unwrap().split("\r\n\r\n").nth(1).unwrap();
-        let body: serde_json::Value = serde_json::from_str(body).unwrap();
-        assert_eq!(body[property], value, "{flags:?}");
+        assert_eq!(sent(&api)[property], "typed", "{flags:?}");
     }
+}
+
+/// The body of the last request.
+fn sent(api: &Script) -> serde_json::Value {
+    let asked = api.asked();
+    serde_json::from_str(asked.last().unwrap().split("\r\n\r\n").nth(1).unwrap()).unwrap()
 }
 
 #[test]
@@ -70,7 +89,7 @@ fn only_one_file_can_be_standard_input_and_nothing_is_sent() {
 #[test]
 fn findings_name_standard_input() {
     let folder = tempfile::tempdir().unwrap();
-    let leaf = certward_test_support::Leaf::self_signed(certward_test_support::server_params("c", &["c"]));
+    let leaf = Leaf::self_signed(server_params("c", &["c"]));
     leaf.write(folder.path(), "c");
     let run = finish_with_input(certward(folder.path()).args(["check", "c.pem", "-"]), "no key");
     assert_eq!(run.code, 1);

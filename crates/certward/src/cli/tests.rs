@@ -1,9 +1,10 @@
 use clap::{CommandFactory, error::ErrorKind};
 
 use super::*;
+use crate::command_line;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
-    super::parse(line.split(' ').map(Into::into))
+    command_line::parse(line.split(' ').map(Into::into))
 }
 
 #[test]
@@ -161,7 +162,7 @@ fn every_command_has_an_example_that_parses() {
             let begin = words.iter().position(|word| word == "certward").unwrap_or_default();
             let line = &words[begin..];
             assert!(line.join(" ").starts_with(path), "{path}: {example}");
-            if let Err(error) = super::parse(line.iter().map(Into::into)) {
+            if let Err(error) = command_line::parse(line.iter().map(Into::into)) {
                 panic!("{example}: {error}");
             }
         }

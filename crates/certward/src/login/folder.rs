@@ -11,7 +11,7 @@ use certward_store::{NotOwn, open_own_file, own_folder, refuse_writable_by_other
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Login, LoginName};
+use super::{content::Login, name::LoginName};
 use crate::{api_key_pair::ApiKeyPair, base_url::base_url};
 
 /// The folder of the user's logins, `~/.config/certward/logins`.

@@ -1,7 +1,7 @@
 use std::{fmt, str::FromStr};
 
-/// The name of a login, and of its file: 1 to 63 of `a-z`, `A-Z`, `0-9`, `-`, `_` and `.`, the first
-/// a letter or digit.
+/// The name of a login, and of its file: 1 to 63 of `a-z`, `A-Z`, `0-9`, `-`, `_` and `.`, with a
+/// letter or digit first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LoginName(String);
 

@@ -5,7 +5,7 @@ use std::{
     os::unix::{ffi::OsStrExt, fs::OpenOptionsExt},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
-    thread,
+    thread::{self, JoinHandle},
 };
 
 use rustix::{
@@ -19,6 +19,7 @@ use super::{Run, wait_until};
 pub(crate) struct PseudoTerminal {
     person: File,
     shown: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
     child: Child,
 }
 
@@ -45,13 +46,13 @@ impl PseudoTerminal {
         let person = File::from(controller);
         let (mut output, shown) = (person.try_clone().unwrap(), Arc::new(Mutex::new(String::new())));
         let of_thread = Arc::clone(&shown);
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             let mut bytes = [0; 1024];
             while let Ok(count @ 1..) = output.read(&mut bytes) {
                 of_thread.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
             }
         });
-        Self { person, shown, child }
+        Self { person, shown, reader: Some(reader), child }
     }
 
     pub(crate) fn shown(&self) -> String {
@@ -69,6 +70,8 @@ impl PseudoTerminal {
     #[track_caller]
     pub(crate) fn finish(mut self) -> Run {
         let status = wait_until("its end", || self.child.try_wait().unwrap());
+        // No process holds the terminal: the thread has read all that was shown.
+        self.reader.take().unwrap().join().unwrap();
         let mut stdout = String::new();
         self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
         Run { code: status.code().unwrap_or(-1), stdout, stderr: self.shown() }

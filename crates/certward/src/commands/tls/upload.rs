@@ -54,8 +54,8 @@ pub(super) async fn set(
 ) -> anyhow::Result<ExitCode> {
     let id = deployment_id(id)?;
     let local = read(&id, upload)?;
-    refuse_here(&local)?;
     let client = Client::new(connect)?;
+    refuse_here(&local)?;
     let path = ["deployments", id.as_str(), "tls"];
     let before: TlsAnswer = serde_json::from_value(client.get(&path).await?)?;
     require_a_decision_on_client_cas(&id, &before, upload)?;

@@ -1,4 +1,5 @@
-//! `certward --json tls show d1`: flags of most commands may stand before the command.
+//! Parses the command line. Flags of most commands may stand before the command:
+//! `certward --json tls show d1`.
 
 use std::ffi::OsString;
 
@@ -6,7 +7,7 @@ use clap::{
     Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, error::ErrorKind, parser::ValueSource,
 };
 
-use super::{Cli, ConnectArgs};
+use crate::cli::{Cli, ConnectArgs};
 
 /// Parses a command line, with the program's name.
 ///
