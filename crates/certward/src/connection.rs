@@ -102,15 +102,15 @@ impl Connection {
     ) -> anyhow::Result<Self> {
         // A flag goes before a variable.
         let other = match (&api.url, &environment.url) {
-            (Some(url), _) => Some(("--url", url)),
-            (None, Some(url)) if !is_flag => Some(("CERTWARD_URL", url)),
+            (Some(url), _) => Some(("--url", "leave --url out", url)),
+            (None, Some(url)) if !is_flag => Some(("CERTWARD_URL", "unset CERTWARD_URL", url)),
             _ => None,
         };
-        if let Some((by, url)) = other
+        if let Some((by, remedy, url)) = other
             && !is_same(&base_url(url)?, &login.url)
         {
             return Err(UsageError::new(format!(
-                "the login {name} is for {}, and {by} names another address, which is not sent its key; leave {by} out, or \
+                "the login {name} is for {}, and {by} names another address, which is not sent its key; {remedy}, or \
                  give the key for that address (--key-file, --login)",
                 login.url
             ))

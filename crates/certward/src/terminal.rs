@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use anyhow::{Context, bail};
 use rustix::{
     fd::{AsFd, BorrowedFd},
-    termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
+    termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr},
 };
 use zeroize::Zeroizing;
 
@@ -13,6 +13,8 @@ use crate::output;
 
 /// Terminals pass on lines of at most so many bytes.
 const LINE_BYTES_MAX: usize = 4096;
+
+const CTRL_C: u8 = 3;
 
 /// Whether a person can be asked, and sees the question.
 pub(crate) fn is_attended() -> bool {
@@ -50,7 +52,7 @@ fn read_line() -> anyhow::Result<Zeroizing<String>> {
     let stdin = io::stdin();
     let mut line = Zeroizing::new([0; LINE_BYTES_MAX]);
     let mut length = 0;
-    while !line[..length].contains(&b'\n') {
+    while !matches!(line[..length].last(), Some(b'\n' | &CTRL_C)) {
         if length == LINE_BYTES_MAX {
             bail!("the answer is too long");
         }
@@ -61,6 +63,9 @@ fn read_line() -> anyhow::Result<Zeroizing<String>> {
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).context("the answer cannot be read"),
         }
+    }
+    if line[..length].last() == Some(&CTRL_C) {
+        bail!("interrupted; nothing was changed");
     }
     let text = std::str::from_utf8(&line[..length]).context("the answer is not UTF-8")?;
     Ok(Zeroizing::new(text.to_owned()))
@@ -76,7 +81,9 @@ impl<'a> HiddenInput<'a> {
     fn begin(terminal: BorrowedFd<'a>) -> rustix::io::Result<Self> {
         let before = tcgetattr(terminal)?;
         let mut hidden = before.clone();
-        hidden.local_modes.remove(LocalModes::ECHO);
+        // Ctrl-C ends the line instead of the process, which would leave the terminal like this.
+        hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+        hidden.special_codes[SpecialCodeIndex::VEOL] = CTRL_C;
         // The line's end is shown still.
         hidden.local_modes.insert(LocalModes::ECHONL);
         // Flushed: what was typed before was shown, and is no answer.

@@ -111,9 +111,10 @@ fn a_login_is_verified_stored_used_listed_and_removed() {
     let run = finish(certward(folder.path()).args(["logins", "--json"]));
     assert!(run.stdout.contains(r#""name":"prod""#) && !run.stdout.contains("hunter2"), "{}", run.stdout);
 
-    let logout = || finish(certward(folder.path()).args(["logout", "--name", "prod"]));
-    assert_eq!(logout().code, 0);
-    let run = logout();
+    let logout = |name: &str| finish(certward(folder.path()).args(["logout", "--name", name]));
+    let run = logout("prod");
+    assert!(run.code == 0 && run.stdout.contains("`certward key revoke key1`"), "{}", run.stderr);
+    let run = logout("prod");
     assert!(run.code == 1 && run.stderr.contains("`certward logins`"), "{}", run.stderr);
     let run = finish(certward(folder.path()).args(["key", "list", "--login", "prod"]));
     assert!(run.code == 2 && run.stderr.contains("certward login --name prod"), "{}", run.stderr);
@@ -162,6 +163,7 @@ fn a_person_is_asked_and_the_secret_is_not_shown() {
     terminal.answer("Secret key (not shown): ", "hunter2");
     let run = terminal.finish();
     assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(terminal.is_echoing(), "as before");
     assert!(run.stderr.contains("key1") && !run.stderr.contains("hunter2"), "{}", run.stderr);
     let run = finish(certward(folder.path()).args(["key", "list"]));
     assert_eq!(run.code, 0, "{}", run.stderr);
@@ -180,9 +182,16 @@ fn without_an_answer_nothing_is_stored() {
     assert!(run.code == 1 && run.stderr.contains("nothing is stored"), "{}", run.stderr);
     let mut terminal = ask();
     let ctrl_d = "\u{4}";
-    terminal.answer("API key: ", ctrl_d);
+    terminal.types("API key: ", ctrl_d);
     let run = terminal.finish();
     assert!(run.code == 1 && run.stderr.contains("no answer was given"), "{}", run.stderr);
+    let mut terminal = ask();
+    let ctrl_c = "\u{3}";
+    terminal.answer("API key: ", "key1");
+    terminal.types("Secret key (not shown): ", &format!("hunter{ctrl_c}"));
+    let run = terminal.finish();
+    assert!(run.code == 1 && run.stderr.contains("interrupted"), "{}", run.stderr);
+    assert!(terminal.is_echoing() && !run.stderr.contains("hunter"), "{}", run.stderr);
     // A script is not asked.
     let run = finish(certward(folder.path()).arg("login"));
     assert!(run.code == 2 && run.stderr.contains("--key-file"), "{}", run.stderr);

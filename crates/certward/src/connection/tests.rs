@@ -143,14 +143,14 @@ fn the_key_of_a_login_goes_to_its_own_address_alone() {
         assert_eq!(found.base.as_str(), url, "{flags:?} {variables:?}");
     }
     let cases: [(Words, Variables, &str); 4] = [
-        (&["--url", "http://evil.example/"], &[], "--url"),
-        (&["--url", "http://evil.example/", "--login", "prod"], &[], "--url"),
-        (&[], &[("CERTWARD_URL", "http://evil.example/")], "CERTWARD_URL"),
-        (&[], &[PROD, ("CERTWARD_URL", "http://evil.example/")], "CERTWARD_URL"),
+        (&["--url", "http://evil.example/"], &[], "leave --url out"),
+        (&["--url", "http://evil.example/", "--login", "prod"], &[], "leave --url out"),
+        (&[], &[("CERTWARD_URL", "http://evil.example/")], "unset CERTWARD_URL"),
+        (&[], &[PROD, ("CERTWARD_URL", "http://evil.example/")], "unset CERTWARD_URL"),
     ];
-    for (flags, variables, by) in cases {
+    for (flags, variables, remedy) in cases {
         let error = home.resolve(flags, variables).expect_err("another address");
-        assert!(error.contains(&format!("leave {by} out")) && !error.contains("evil"), "{error}");
+        assert!(error.contains(remedy) && !error.contains("evil"), "{error}");
     }
 }
 

@@ -84,14 +84,17 @@ impl LoginFolder {
             secret_key: &login.key.secret_key,
             ca: login.ca.as_deref(),
         };
-        let text = Zeroizing::new(serde_json::to_string_pretty(&text)?);
+        // Full capacity: a growing buffer leaves copies.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize));
+        serde_json::to_writer_pretty(&mut *bytes, &text)?;
+        bytes.push(b'\n');
         let unusable = || format!("the folder {} cannot be used", self.0.display());
         let (path, folder) = own_folder(&self.0).with_context(unusable)?;
         refuse_writable_by_others(&path, &folder).with_context(unusable)?;
         // No login's name begins with a dot.
         let unfinished = path.join(format!(".{name}.{}", std::process::id()));
         let _ = fs::remove_file(&unfinished);
-        let written = write_new(&unfinished, text.as_bytes())
+        let written = write_new(&unfinished, &bytes)
             .and_then(|()| fs::rename(&unfinished, self.file(name)))
             .and_then(|()| folder.sync_all());
         if written.is_err() {

@@ -11,6 +11,7 @@ use std::{
 use rustix::{
     fs::OFlags,
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{LocalModes, tcgetattr},
 };
 
 use super::{Run, wait_until};
@@ -59,16 +60,27 @@ impl PseudoTerminal {
         self.shown.lock().unwrap().clone()
     }
 
+    /// Whether what is typed is shown.
+    pub(crate) fn is_echoing(&self) -> bool {
+        tcgetattr(&self.person).unwrap().local_modes.contains(LocalModes::ECHO)
+    }
+
     /// Types a line once the question is shown.
     #[track_caller]
     pub(crate) fn answer(&mut self, question: &str, line: &str) {
+        self.types(question, &format!("{line}\n"));
+    }
+
+    /// As [`PseudoTerminal::answer`], without the end of the line.
+    #[track_caller]
+    pub(crate) fn types(&mut self, question: &str, text: &str) {
         wait_until(question, || self.shown().contains(question).then_some(()));
-        self.person.write_all(format!("{line}\n").as_bytes()).unwrap();
+        self.person.write_all(text.as_bytes()).unwrap();
     }
 
     /// stderr is all that the terminal showed.
     #[track_caller]
-    pub(crate) fn finish(mut self) -> Run {
+    pub(crate) fn finish(&mut self) -> Run {
         let status = wait_until("its end", || self.child.try_wait().unwrap());
         // No process holds the terminal: the thread has read all that was shown.
         self.reader.take().unwrap().join().unwrap();
