@@ -7,7 +7,10 @@ mod client_environment;
 mod key_choice;
 mod key_file;
 
-pub(crate) use self::{client_environment::ClientEnvironment, key_choice::KeyChoice};
+pub(crate) use self::{
+    client_environment::ClientEnvironment,
+    key_choice::{GivenKey, KeyChoice, halves},
+};
 
 use std::path::Path;
 
@@ -57,7 +60,7 @@ impl Connection {
                 })?;
                 Self::of_login(&name, login, is_flag, &connect.api, environment)
             }
-            Some(choice) => Self::of_key(choice, &connect.api, environment),
+            Some(KeyChoice::Given(key)) => Self::of_key(key, &connect.api, environment),
             None => match default_login(environment)? {
                 Some(login) => {
                     Self::of_login(&LoginName::default_login(), login, false, &connect.api, environment)
@@ -74,11 +77,11 @@ impl Connection {
 
     /// With a key that is no login's.
     pub(crate) fn of_key(
-        choice: KeyChoice,
+        key: GivenKey,
         api: &ApiArgs,
         environment: &ClientEnvironment,
     ) -> anyhow::Result<Self> {
-        let (key, key_source) = choice.read(api, environment)?;
+        let (key, key_source) = key.read(api, environment)?;
         Ok(Self { key_source, ..Self::of_pair(key, api, environment)? })
     }
 

@@ -156,7 +156,7 @@ fn a_damaged_login_is_named_and_the_others_are_listed() {
 #[test]
 fn a_person_is_asked_and_the_secret_is_not_shown() {
     let folder = tempfile::tempdir().unwrap();
-    let api = Script::new(vec![NOTHING, NOTHING]);
+    let api = Script::new(vec![NOTHING, NOTHING, NOTHING]);
     let mut terminal = PseudoTerminal::start(certward(folder.path()).arg("login"));
     terminal.answer("URL [http://127.0.0.1:8080/public_api/v1]: ", &url(&api));
     terminal.answer("API key: ", "key1");
@@ -167,6 +167,12 @@ fn a_person_is_asked_and_the_secret_is_not_shown() {
     assert!(run.stderr.contains("key1") && !run.stderr.contains("hunter2"), "{}", run.stderr);
     let run = finish(certward(folder.path()).args(["key", "list"]));
     assert_eq!(run.code, 0, "{}", run.stderr);
+    // Only for what is missing.
+    let mut login = certward(folder.path());
+    let mut terminal = PseudoTerminal::start(login.args(["login", "--url", &url(&api), "--api-key", "key1"]));
+    terminal.answer("Secret key (not shown): ", "hunter2");
+    let run = terminal.finish();
+    assert!(run.code == 0 && !run.stderr.contains("URL"), "{}", run.stderr);
     assert!(api.asked().iter().all(|request| request.contains(BASIC)));
 }
 

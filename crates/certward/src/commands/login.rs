@@ -10,7 +10,7 @@ use crate::{
     base_url::base_url,
     cli::{ApiArgs, LoginArgs},
     client::Client,
-    connection::{ClientEnvironment, Connection, DEFAULT_URL, KeyChoice},
+    connection::{ClientEnvironment, Connection, DEFAULT_URL, GivenKey, KeyChoice, halves},
     login::Login,
     output::{self, plain},
     terminal,
@@ -62,24 +62,31 @@ fn connection(mut api: ApiArgs, environment: &ClientEnvironment) -> anyhow::Resu
             base_url(url)?;
             api.url = Some(url.to_owned());
         }
-        if choice.is_none() {
-            return Connection::of_pair(ask_key()?, &api, environment);
+        if matches!(choice, None | Some(KeyChoice::Given(GivenKey::Pair))) {
+            return Connection::of_pair(ask_for_halves(&api, environment)?, &api, environment);
         }
     }
     match choice {
-        Some(choice) => Connection::of_key(choice, &api, environment),
-        None => Err(UsageError::new(
+        Some(KeyChoice::Given(key)) => Connection::of_key(key, &api, environment),
+        Some(KeyChoice::Login { .. }) | None => Err(UsageError::new(
             "no key is given; give --key-file FILE, with what `certward init` or `certward key create --json` printed",
         )
         .into()),
     }
 }
 
-fn ask_key() -> anyhow::Result<ApiKeyPair> {
-    let api_key = terminal::ask("API key: ")?;
-    let secret_key = terminal::ask_secret("Secret key (not shown): ")?;
+fn ask_for_halves(api: &ApiArgs, environment: &ClientEnvironment) -> anyhow::Result<ApiKeyPair> {
+    let (api_key, secret_key) = halves(api, environment);
+    let api_key = match api_key {
+        Some(api_key) => api_key,
+        None => terminal::ask("API key: ")?.to_string(),
+    };
+    let secret_key = match secret_key {
+        Some(secret_key) => secret_key,
+        None => terminal::ask_secret("Secret key (not shown): ")?,
+    };
     if api_key.is_empty() || secret_key.is_empty() {
         bail!("no key was given; nothing is stored");
     }
-    Ok(ApiKeyPair { api_key: api_key.to_string(), secret_key })
+    Ok(ApiKeyPair { api_key, secret_key })
 }

@@ -4,19 +4,22 @@ use zeroize::Zeroizing;
 
 use super::{client_environment::ClientEnvironment, key_file};
 use crate::{
-    api_key_pair::ApiKeyPair, cli::ApiArgs, login::LoginName, usage::UsageError, wording::KeySource,
+    api_key_pair::ApiKeyPair, cli::ApiArgs, input, login::LoginName, usage::UsageError, wording::KeySource,
 };
 
 /// What gives the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum KeyChoice {
+    Given(GivenKey),
+    Login { name: LoginName, is_flag: bool },
+}
+
+/// A key that is no login's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum GivenKey {
     /// The key and its secret, each by its flag or its variable.
     Pair,
     File(PathBuf),
-    Login {
-        name: LoginName,
-        is_flag: bool,
-    },
 }
 
 impl KeyChoice {
@@ -29,12 +32,13 @@ impl KeyChoice {
         login: Option<&LoginName>,
         environment: &ClientEnvironment,
     ) -> Result<Option<Self>, UsageError> {
-        let pair = |key: bool, secret: bool| (key || secret).then_some(Self::Pair);
+        let pair = |key: bool, secret: bool| (key || secret).then_some(Self::Given(GivenKey::Pair));
+        let file = |path: &Option<PathBuf>| path.clone().map(|path| Self::Given(GivenKey::File(path)));
         let by_login =
             |name: Option<&LoginName>, is_flag| name.map(|name| Self::Login { name: name.clone(), is_flag });
         let flags = only_one([
             ("--api-key or --secret-key", pair(api.api_key.is_some(), api.secret_key.is_some())),
-            ("--key-file", api.key_file.clone().map(Self::File)),
+            ("--key-file", file(&api.key_file)),
             ("--login", by_login(login, true)),
         ])?;
         if flags.is_some() {
@@ -45,20 +49,23 @@ impl KeyChoice {
                 "CERTWARD_API_KEY or CERTWARD_SECRET_KEY",
                 pair(environment.api_key.is_some(), environment.secret_key.is_some()),
             ),
-            ("CERTWARD_KEY_FILE", environment.key_file.clone().map(Self::File)),
+            ("CERTWARD_KEY_FILE", file(&environment.key_file)),
             ("CERTWARD_LOGIN", by_login(environment.login.as_ref(), false)),
         ])
     }
+}
 
-    /// Not for a login.
+impl GivenKey {
+    /// # Errors
+    /// [`UsageError`] for a missing half, or a file that cannot be used.
     pub(super) fn read(
         self,
         api: &ApiArgs,
         environment: &ClientEnvironment,
     ) -> Result<(ApiKeyPair, KeySource), UsageError> {
         match self {
-            Self::File(path) => Ok((key_file::read(&path)?, KeySource::File(crate::input::name(&path)))),
-            Self::Pair | Self::Login { .. } => Ok((pair(api, environment)?, KeySource::Given)),
+            Self::File(path) => Ok((key_file::read(&path)?, KeySource::File(input::name(&path)))),
+            Self::Pair => Ok((pair(api, environment)?, KeySource::Given)),
         }
     }
 }
@@ -80,14 +87,22 @@ fn pair(api: &ApiArgs, environment: &ClientEnvironment) -> Result<ApiKeyPair, Us
              `certward init --new-admin-key` makes another)"
         ))
     };
-    let api_key = api.api_key.as_ref().or(environment.api_key.as_ref()).filter(|key| !key.is_empty());
-    let secret_key = api.secret_key.as_ref().or(environment.secret_key.as_deref());
-    let secret_key = secret_key.filter(|key| !key.is_empty());
+    let (api_key, secret_key) = halves(api, environment);
     Ok(ApiKeyPair {
-        api_key: api_key.cloned().ok_or_else(|| missing("api-key", "CERTWARD_API_KEY"))?,
-        secret_key: secret_key
-            .cloned()
-            .map(Zeroizing::new)
-            .ok_or_else(|| missing("secret-key", "CERTWARD_SECRET_KEY"))?,
+        api_key: api_key.ok_or_else(|| missing("api-key", "CERTWARD_API_KEY"))?,
+        secret_key: secret_key.ok_or_else(|| missing("secret-key", "CERTWARD_SECRET_KEY"))?,
     })
+}
+
+/// The key and its secret, as far as flags and variables give them.
+pub(crate) fn halves(
+    api: &ApiArgs,
+    environment: &ClientEnvironment,
+) -> (Option<String>, Option<Zeroizing<String>>) {
+    let api_key = api.api_key.as_ref().or(environment.api_key.as_ref());
+    let secret_key = api.secret_key.as_ref().or(environment.secret_key.as_deref());
+    (
+        api_key.filter(|key| !key.is_empty()).cloned(),
+        secret_key.filter(|key| !key.is_empty()).cloned().map(Zeroizing::new),
+    )
 }
