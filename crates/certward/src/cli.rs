@@ -34,6 +34,7 @@ pub(crate) use self::{
     check::CheckArgs,
     completions::CompletionsArgs,
     config::{ConfigCommand, ConfigCommandArgs},
+    config_args::ConfigArgs,
     connect::{ApiArgs, ConnectArgs},
     deployment::{DeploymentArgs, DeploymentCommand, DeploymentSettingArgs},
     doctor::DoctorArgs,
@@ -111,6 +112,11 @@ pub(crate) enum Command {
                             Example: certward inspect ge6a1a75 --at 127.0.0.1:8883"
     )]
     Inspect(InspectArgs),
+    /// Ask the certward of this machine whether it is ready, for health checks of containers
+    #[command(after_help = "It asks /readyz at the configured api.listen, and needs no key.\n\
+                            Exit codes: 0 ready, 1 not ready or no answer, 2 wrong usage.\n\
+                            Example: certward healthcheck --config /etc/certward/certward.toml")]
+    Healthcheck(ConfigArgs),
     /// Projects: deployments that belong together
     Project(ProjectArgs),
     /// Deployments: one broker and the hosts that lead to it

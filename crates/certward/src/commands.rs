@@ -11,6 +11,7 @@ mod deployment;
 mod doctor;
 mod end_urgency;
 mod expiring;
+mod healthcheck;
 mod init;
 mod inspect;
 mod key;
@@ -56,6 +57,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config(args) => config::run(args.command),
         Command::Inspect(args) => block_on(inspect::run(args)),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Project(args) => block_on(project::run(args.command)),
         Command::Deployment(args) => block_on(deployment::run(args.command)),
         Command::Tls(args) => block_on(tls::run(args.command)),

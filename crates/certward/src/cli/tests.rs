@@ -29,6 +29,7 @@ fn the_outside_interface_is_understood() {
         "certward migrate-store --to-file f",
         "certward doctor",
         "certward doctor --config c --deployment d --json",
+        "certward healthcheck --config c",
         "certward check cert.pem key.pem",
         "certward check cert.pem key.pem --client-ca ca.pem --host a.example --host *.b.example --json",
         "certward project add lab",
