@@ -31,13 +31,12 @@ impl DebianMachine {
         let mut command = Command::new("systemd-nspawn");
         command.args(["--quiet", "--boot", "--keep-unit", "--register=no", "--console=pipe"]);
         command.arg(format!("--machine=certward-{}", std::process::id())).arg("-D").arg(&root);
-        let mut container = Process::start("machine", folder.path(), &mut command);
-        let init = wait_until("a first process", || {
-            assert!(container.is_running(), "it ended:\n{}", container.output());
-            child_of(container.id())
-        });
-        let machine = Self { container, init, folder };
+        let container = Process::start("machine", folder.path(), &mut command);
+        let mut machine = Self { container, init: 0, folder };
         wait_until("the end of the boot", || {
+            assert!(machine.container.is_running(), "it ended:\n{}", machine.container.output());
+            // Before its first process, there is one that prepares the container.
+            machine.init = child_of(machine.container.id())?;
             let state = machine.sh("systemctl is-system-running").stdout;
             ["running\n", "degraded\n"].iter().any(|up| up.as_bytes() == state).then_some(())
         });
