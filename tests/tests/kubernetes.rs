@@ -112,4 +112,9 @@ fn certward_serves_with_the_configuration_of_the_manifest() {
     wait_until("readiness", || {
         run(command(&["healthcheck", "--config"]).arg(&file)).status.success().then_some(())
     });
+    // As docs/kubernetes.md has it, beside the node that serves.
+    let data_dir = &volume.join("data");
+    let another = run(command(&["init", "--new-admin-key"]).env("CERTWARD_DATA_DIR", data_dir));
+    assert!(another.status.success(), "{}", String::from_utf8_lossy(&another.stderr));
+    assert_ne!(another.stdout, made.stdout);
 }
