@@ -163,5 +163,5 @@ fn what_cannot_be_seen_is_said_and_fails() {
     assert_eq!((code, seen["endpoints"][0]["chain"].clone()), (1, json!([])), "{seen}");
     let (code, seen) = inspect(&certward, &format!("{} --server-name nobody.example", certward.mqtts()));
     assert_eq!(code, 1);
-    assert!(seen["endpoints"][0]["error"].as_str().unwrap().contains("UnrecognisedName"), "{seen}");
+    assert!(seen["endpoints"][0]["error"].as_str().unwrap().contains("unrecognized_name"), "{seen}");
 }

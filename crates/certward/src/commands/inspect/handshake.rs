@@ -9,8 +9,8 @@ use std::{
 
 use certward_gateway::{HandshakeRecord, RecordingClient};
 use rustls::{
-    ClientConnection, NamedGroup, SupportedCipherSuite, SupportedProtocolVersion, crypto::CryptoProvider,
-    pki_types::ServerName,
+    AlertDescription, ClientConnection, NamedGroup, SupportedCipherSuite, SupportedProtocolVersion,
+    crypto::CryptoProvider, pki_types::ServerName,
 };
 use thiserror::Error;
 
@@ -39,8 +39,21 @@ pub(super) enum HandshakeFailed {
     Closed,
     #[error("the connection broke: {0}")]
     Broken(io::Error),
+    #[error(
+        "the server has nothing for this name (alert unrecognized_name); give another with --server-name NAME"
+    )]
+    UnrecognizedName,
     #[error("{0}")]
-    Tls(#[from] rustls::Error),
+    Tls(rustls::Error),
+}
+
+impl From<rustls::Error> for HandshakeFailed {
+    fn from(error: rustls::Error) -> Self {
+        match error {
+            rustls::Error::AlertReceived(AlertDescription::UnrecognisedName) => Self::UnrecognizedName,
+            error => Self::Tls(error),
+        }
+    }
 }
 
 pub(super) fn shake(
