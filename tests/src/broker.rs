@@ -1,6 +1,6 @@
 use std::{fs, net::TcpStream, path::Path, process::Command};
 
-use crate::{Process, free_port, wait_until};
+use crate::{Process, free_port, printed, wait_until};
 
 /// A real Mosquitto without TLS, the upstream.
 #[derive(Debug)]
@@ -33,11 +33,11 @@ impl Broker {
 
     fn launch(folder: &Path, port: u16, ws_port: u16) -> Process {
         let file = folder.join("mosquitto.conf");
+        let mut text = printed("docs/broker-recipes.md", "# /etc/mosquitto/conf.d/certward.conf")
+            .replace("1883", &port.to_string())
+            .replace("8083", &ws_port.to_string());
+        text.push_str("log_dest stderr\nlog_type all\nmax_connections -1\n");
         // As root, Mosquitto changes to a user who cannot read the test's folder.
-        let mut text = format!(
-            "listener {port} 127.0.0.1\nlistener {ws_port} 127.0.0.1\nprotocol websockets\nallow_anonymous true\n\
-             log_dest stderr\nlog_type all\nmax_connections -1\n"
-        );
         if rustix::process::getuid().is_root() {
             text.push_str("user root\n");
         }

@@ -9,16 +9,17 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::{Process, free_port, wait_until, wait_within};
+use crate::{Process, free_port, printed, wait_until, wait_within};
 
-/// A RabbitMQ node with its own port mapper (epmd), whose MQTT listener expects a PROXY header.
-/// Debian's service is not used.
+/// A RabbitMQ node with its own port mapper (epmd), configured as docs/broker-recipes.md prints it:
+/// its MQTT and WebSocket listeners expect a PROXY header. Debian's service is not used.
 #[derive(Debug)]
 pub struct RabbitMq {
     node: Process,
     // Dropped after the node.
     _mapper: Process,
     port: u16,
+    ws_port: u16,
 }
 
 impl RabbitMq {
@@ -32,24 +33,26 @@ impl RabbitMq {
         let mapper = Process::start("epmd", &folder, &mut mapper);
         wait_until("epmd", || TcpStream::connect(("127.0.0.1", mapper_port)).ok());
 
-        let port = free_port();
-        let node = Process::start("rabbitmq", &folder, &mut Self::command(&folder, port, mapper_port));
-        let mut broker = Self { node, _mapper: mapper, port };
+        let ports @ [port, ws_port] = [free_port(), free_port()];
+        let node = Process::start("rabbitmq", &folder, &mut Self::command(&folder, ports, mapper_port));
+        let mut broker = Self { node, _mapper: mapper, port, ws_port };
         wait_within(Duration::from_secs(90), "RabbitMQ", || {
             assert!(broker.node.is_running(), "RabbitMQ has ended");
-            TcpStream::connect(("127.0.0.1", port)).ok()
+            let listens = |port| TcpStream::connect(("127.0.0.1", port)).is_ok();
+            (listens(port) && listens(ws_port)).then_some(())
         });
         broker
     }
 
-    fn command(folder: &Path, port: u16, mapper_port: u16) -> Command {
+    fn command(folder: &Path, [port, ws_port]: [u16; 2], mapper_port: u16) -> Command {
         let (plugins, configuration) = (folder.join("enabled_plugins"), folder.join("rabbitmq.conf"));
-        fs::write(&plugins, "[rabbitmq_mqtt].\n").unwrap();
-        let text = format!(
-            "listeners.tcp = none\nmqtt.listeners.tcp.1 = 127.0.0.1:{port}\nmqtt.proxy_protocol = true\n\
-             mqtt.allow_anonymous = true\nlog.console = true\nlog.console.level = info\nlog.file = false\n"
-        );
-        fs::write(&configuration, text).unwrap();
+        fs::write(&plugins, "[rabbitmq_mqtt, rabbitmq_web_mqtt].\n").unwrap();
+        let printed = printed("docs/broker-recipes.md", "# /etc/rabbitmq/rabbitmq.conf")
+            .replace("1883", &port.to_string())
+            .replace("8083", &ws_port.to_string());
+        let of_the_test = "listeners.tcp = none\nmqtt.allow_anonymous = true\nlog.console = true\n\
+                           log.console.level = info\nlog.file = false\n";
+        fs::write(&configuration, printed + of_the_test).unwrap();
         let mut command = Command::new(Self::program());
         // A child of a shell script: the process group ends both.
         command
@@ -79,6 +82,11 @@ impl RabbitMq {
     /// `HOST:PORT` of the MQTT listener.
     pub fn upstream(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// `HOST:PORT` of the WebSocket listener.
+    pub fn ws_upstream(&self) -> String {
+        format!("127.0.0.1:{}", self.ws_port)
     }
 
     /// Waits for `text` in its log.

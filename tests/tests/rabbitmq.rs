@@ -1,6 +1,6 @@
 //! The PROXY header as RabbitMQ reads it.
 
-use certward_tests::{Authority, Certward, Device, Packet, RabbitMq};
+use certward_tests::{Authority, Certward, Device, Packet, RabbitMq, WebSocket};
 use serde_json::json;
 
 #[test]
@@ -12,7 +12,8 @@ fn rabbitmq_sees_the_address_of_each_device_and_refuses_who_sends_no_header() {
     for (id, protocol, two_way) in deployments {
         let host = format!("{id}.example");
         certward.api().create_deployment_with(json!({
-            "deploymentID": id, "upstream": broker.upstream(), "hosts": [host], "proxyProtocol": protocol,
+            "deploymentID": id, "upstream": broker.upstream(), "wsUpstream": broker.ws_upstream(),
+            "hosts": [host], "proxyProtocol": protocol,
         }));
         let leaf = servers.server(&[&host]);
         let upload = if two_way { leaf.two_way(clients.pem()) } else { leaf.one_way() };
@@ -38,4 +39,11 @@ fn rabbitmq_sees_the_address_of_each_device_and_refuses_who_sends_no_header() {
         }
     }
     anybody.connect(certward.mqtts(), "silent.example", "silent").expect_err("a broker that wants a header");
+
+    let session = anybody.handshake(certward.wss(), "oneway.example").unwrap();
+    let address = session.local_address();
+    let mut socket = WebSocket::upgrade(session, "oneway.example").unwrap();
+    socket.send(Packet::connect("oneway-wss").bytes()).unwrap();
+    assert_eq!(socket.receive().unwrap(), Packet::CONNACK);
+    broker.wait_for(&format!("{address} -> {}", certward.wss()));
 }
