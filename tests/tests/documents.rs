@@ -28,6 +28,7 @@ struct Machine {
 impl Machine {
     fn new() -> Self {
         let folder = TempDir::with_prefix("certward-documents-").unwrap();
+        fs::create_dir(folder.path().join("bin")).unwrap();
         let broker = Broker::start(folder.path());
         let ports @ [api, mqtts, wss] = std::array::from_fn(|_| free_port());
         // The default ports may be taken.
@@ -40,6 +41,11 @@ impl Machine {
         Self { folder, broker, ports }
     }
 
+    /// A folder of the machine's root.
+    fn place(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
     /// The shell stops at the first failure and ends its jobs.
     fn types(&self, commands: &str) {
         let [api, mqtts, wss] = self.ports.map(|port| port.to_string());
@@ -48,11 +54,15 @@ impl Machine {
             .replace("127.0.0.1:1883", &broker)
             .replace("8080", &api)
             .replace("8883", &mqtts)
-            .replace("8084", &wss);
+            .replace("8084", &wss)
+            .replace("/etc/certward", &self.place("etc"))
+            .replace("/usr/local/bin", &self.place("bin"))
+            .replace("contrib/", &format!("{}/contrib/", workspace_root().display()));
         let script = format!("set -eu -o pipefail\ntrap 'kill $(jobs -p)' EXIT\n{text}\n");
         let path = format!(
-            "{}:{}",
+            "{}:{}:{}",
             certward_binary().parent().unwrap().display(),
+            self.place("bin"),
             std::env::var("PATH").unwrap_or_default()
         );
         let mut bash = Command::new("timeout");
@@ -60,6 +70,7 @@ impl Machine {
         for name in ["CERTWARD_API_KEY", "CERTWARD_SECRET_KEY", "CERTWARD_CA_FILE"] {
             bash.env_remove(name);
         }
+        bash.env("CERTWARD_DEPLOY_CONF", format!("{}/deploy.conf", self.place("etc")));
         let output = run(bash.env("CERTWARD_URL", format!("http://127.0.0.1:{api}/public_api/v1")));
         assert!(
             output.status.success(),
