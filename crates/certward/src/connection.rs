@@ -9,7 +9,7 @@ mod key_file;
 
 pub(crate) use self::{
     client_environment::ClientEnvironment,
-    key_choice::{GivenKey, KeyChoice, halves},
+    key_choice::{DirectKey, KeyChoice, halves},
 };
 
 use std::path::Path;
@@ -77,7 +77,7 @@ impl Connection {
 
     /// With a key that is no login's.
     pub(crate) fn of_key(
-        key: GivenKey,
+        key: DirectKey,
         api: &ApiArgs,
         environment: &ClientEnvironment,
     ) -> anyhow::Result<Self> {

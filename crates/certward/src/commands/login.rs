@@ -10,7 +10,7 @@ use crate::{
     base_url::base_url,
     cli::{ApiArgs, LoginArgs},
     client::Client,
-    connection::{ClientEnvironment, Connection, DEFAULT_URL, GivenKey, KeyChoice, halves},
+    connection::{ClientEnvironment, Connection, DEFAULT_URL, DirectKey, KeyChoice, halves},
     login::Login,
     output::{self, plain},
     terminal,
@@ -62,7 +62,7 @@ fn connection(mut api: ApiArgs, environment: &ClientEnvironment) -> anyhow::Resu
             base_url(url)?;
             api.url = Some(url.to_owned());
         }
-        if matches!(choice, None | Some(KeyChoice::Given(GivenKey::Pair))) {
+        if matches!(choice, None | Some(KeyChoice::Given(DirectKey::Pair))) {
             return Connection::of_pair(ask_for_halves(&api, environment)?, &api, environment);
         }
     }

@@ -10,13 +10,13 @@ use crate::{
 /// What gives the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum KeyChoice {
-    Given(GivenKey),
+    Given(DirectKey),
     Login { name: LoginName, is_flag: bool },
 }
 
 /// A key that is no login's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum GivenKey {
+pub(crate) enum DirectKey {
     /// The key and its secret, each by its flag or its variable.
     Pair,
     File(PathBuf),
@@ -32,8 +32,8 @@ impl KeyChoice {
         login: Option<&LoginName>,
         environment: &ClientEnvironment,
     ) -> Result<Option<Self>, UsageError> {
-        let pair = |key: bool, secret: bool| (key || secret).then_some(Self::Given(GivenKey::Pair));
-        let file = |path: &Option<PathBuf>| path.clone().map(|path| Self::Given(GivenKey::File(path)));
+        let pair = |key: bool, secret: bool| (key || secret).then_some(Self::Given(DirectKey::Pair));
+        let file = |path: &Option<PathBuf>| path.clone().map(|path| Self::Given(DirectKey::File(path)));
         let by_login =
             |name: Option<&LoginName>, is_flag| name.map(|name| Self::Login { name: name.clone(), is_flag });
         let flags = only_one([
@@ -55,7 +55,7 @@ impl KeyChoice {
     }
 }
 
-impl GivenKey {
+impl DirectKey {
     /// # Errors
     /// [`UsageError`] for a missing half, or a file that cannot be used.
     pub(super) fn read(
