@@ -198,17 +198,25 @@ impl Client {
 
     fn unreachable(&self, error: reqwest::Error) -> ClientError {
         if let Some(fault) = TlsFault::of(&error) {
-            return ClientError::Tls { base: self.base.to_string(), fault };
+            return ClientError::Tls { base: self.shown_base(), fault };
         }
         ClientError::Unreachable {
-            base: self.base.to_string(),
+            base: self.shown_base(),
             timed_out: error.is_timeout(),
             cause: root_cause(&error),
         }
     }
 
     fn foreign(&self, status: StatusCode) -> ClientError {
-        ClientError::Foreign { base: self.base.to_string(), status }
+        ClientError::Foreign { base: self.shown_base(), status }
+    }
+
+    /// With the login that it is from: no URL was typed.
+    fn shown_base(&self) -> String {
+        match &self.key_source {
+            KeySource::Login(name) => format!("{} (the login {name})", self.base),
+            KeySource::Given | KeySource::File(_) => self.base.to_string(),
+        }
     }
 }
 

@@ -136,6 +136,9 @@ fn a_wrong_key_is_not_stored_and_a_revoked_one_names_its_login() {
         "{}",
         run.stderr
     );
+    // The scripted API has ended.
+    let run = finish(certward(folder.path()).args(["key", "list", "--login", "prod"]));
+    assert!(run.code == 1 && run.stderr.contains("public_api/v1 (the login prod): "), "{}", run.stderr);
 }
 
 #[test]
