@@ -13,13 +13,12 @@ pub enum TlsType {
 }
 
 impl TlsType {
+    /// Both types.
+    pub const ALL: [Self; 2] = [Self::OneWay, Self::TwoWay];
+
     /// Parses the wire name, case-sensitive.
     pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "one-way" => Some(Self::OneWay),
-            "two-way" => Some(Self::TwoWay),
-            _ => None,
-        }
+        Self::ALL.into_iter().find(|tls_type| tls_type.as_str() == text)
     }
 
     /// The wire name.

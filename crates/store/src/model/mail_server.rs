@@ -26,7 +26,8 @@ pub enum MailSecurity {
 }
 
 impl MailSecurity {
-    const ALL: [Self; 3] = [Self::Tls, Self::Starttls, Self::Plain];
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Tls, Self::Starttls, Self::Plain];
 
     /// Its name in the API.
     pub fn as_str(self) -> &'static str {
