@@ -5,7 +5,7 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ApiMetrics, ApiSettings, login_guard::LoginGuard, readiness::Readiness,
+    ApiMetrics, ApiSettings, documents::Documents, login_guard::LoginGuard, readiness::Readiness,
     refusal_recorder::RefusalRecorder, store_trouble::StoreTrouble,
 };
 
@@ -20,6 +20,7 @@ pub(crate) struct Context {
     pub(crate) readiness: Readiness,
     pub(crate) store_trouble: StoreTrouble,
     pub(crate) refusals: RefusalRecorder,
+    pub(crate) documents: Documents,
     /// No new requests; delayed answers are sent at once.
     pub(crate) shutdown: CancellationToken,
 }

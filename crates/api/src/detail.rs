@@ -4,27 +4,34 @@ use certward_store::HostSuffix;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::{
+    openapi::vocabulary::{CertificateNameText, CodeWord, SentenceText},
+    refusal_code::RefusalCode,
+};
+
 /// One thing found about a request: a finding of the intake, or a wrong property of another
 /// resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = Finding)]
 pub(crate) struct Detail {
     /// Stable, for programs.
-    #[schema(example = "KEY_MISMATCH")]
+    #[schema(value_type = CodeWord)]
     pub(crate) code: String,
     /// `error` refuses the request, `warning` is accepted and reported, `notice` was repaired and
     /// is reported.
     pub(crate) severity: DetailSeverity,
     /// The field of the request that it is about.
-    #[schema(example = "key")]
+    #[schema(example = "key", pattern = "^[A-Za-z]+$", max_length = 64)]
     pub(crate) field: String,
     /// Which item of the field, where it holds several.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) item: Option<DetailItem>,
     /// What is wrong, in one plain sentence.
+    #[schema(value_type = SentenceText)]
     pub(crate) message: String,
     /// What to do about it.
+    #[schema(value_type = SentenceText)]
     pub(crate) remedy: String,
 }
 
@@ -46,7 +53,7 @@ pub(crate) struct DetailItem {
     pub(crate) index: usize,
     /// The certificate's subject, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, value_type = Option<CertificateNameText>)]
     pub(crate) subject: Option<String>,
 }
 
@@ -56,9 +63,9 @@ impl Detail {
     }
 
     /// Refuses the request.
-    pub(crate) fn property(code: &str, field: &str, message: impl Into<String>, remedy: &str) -> Self {
+    pub(crate) fn property(code: RefusalCode, field: &str, message: impl Into<String>, remedy: &str) -> Self {
         Self {
-            code: code.to_owned(),
+            code: code.as_str().to_owned(),
             severity: DetailSeverity::Error,
             field: field.to_owned(),
             item: None,
@@ -74,21 +81,31 @@ impl Detail {
 
     pub(crate) fn unknown_project(field: &str) -> Self {
         let message = "The project does not exist.";
-        Self::property("PROJECT_UNKNOWN", field, message, "Name a project that GET /projects lists.")
+        Self::property(
+            RefusalCode::ProjectUnknown,
+            field,
+            message,
+            "Name a project that GET /projects lists.",
+        )
     }
 
     /// Never names the owner.
     pub(crate) fn host_taken(host: &HostName) -> Self {
         let message =
             format!("The host {host} is taken by another deployment, or overlaps with one that is.");
-        Self::property("HOST_TAKEN", "hosts", message, "Choose another host, or free this one first.")
+        Self::property(
+            RefusalCode::HostTaken,
+            "hosts",
+            message,
+            "Choose another host, or free this one first.",
+        )
     }
 
     /// Never names the owner.
     pub(crate) fn suffix_taken(suffix: &HostSuffix) -> Self {
         let message = format!("The suffix {suffix} overlaps with one of another project.");
         Self::property(
-            "HOST_SUFFIX_TAKEN",
+            RefusalCode::HostSuffixTaken,
             "hostSuffixes",
             message,
             "Choose a suffix that is neither another project's nor contains or is contained in one.",
@@ -99,26 +116,26 @@ impl Detail {
     pub(crate) fn out_of_bounds(why: &OutOfBounds) -> Self {
         match why {
             OutOfBounds::UpstreamTaken { list, upstream } => Self::property(
-                "UPSTREAM_TAKEN",
+                RefusalCode::UpstreamTaken,
                 name_of(*list),
                 format!("The address {upstream} is used by a deployment of another project."),
                 "Name a broker of this project's own, or let an admin whose key sees all projects set this address.",
             ),
             OutOfBounds::UpstreamNotAllowed { list, upstream } => Self::property(
-                "UPSTREAM_NOT_ALLOWED",
+                RefusalCode::UpstreamNotAllowed,
                 name_of(*list),
                 format!("The project may not relay to {upstream}."),
                 NOT_ALLOWED_REMEDY,
             ),
             OutOfBounds::HostOfAnother(host) => Self::host_taken(host),
             OutOfBounds::HostNotAllowed(host) => Self::property(
-                "HOST_NOT_ALLOWED",
+                RefusalCode::HostNotAllowed,
                 "hosts",
                 format!("The host {host} is under none of the project's suffixes."),
                 "Choose a host under one of the hostSuffixes that GET /projects shows, or let an admin add one.",
             ),
             OutOfBounds::HostPublicSuffix(host) => Self::property(
-                "HOST_PUBLIC_SUFFIX",
+                RefusalCode::HostPublicSuffix,
                 "hosts",
                 format!(
                     "The wildcard {host} covers names of different owners: what it stands over is a public suffix."
@@ -127,7 +144,7 @@ impl Detail {
             ),
             // Answered as a conflict.
             OutOfBounds::Quota(max) => Self::property(
-                "DEPLOYMENT_QUOTA",
+                RefusalCode::DeploymentQuota,
                 "projectID",
                 format!("The project may have {max} deployments."),
                 "Remove one first.",
@@ -138,13 +155,13 @@ impl Detail {
     pub(crate) fn boundary_warning(warning: &BoundaryWarning) -> Self {
         let detail = match warning {
             BoundaryWarning::UpstreamShared(list, upstream) => Self::property(
-                "UPSTREAM_SHARED",
+                RefusalCode::UpstreamShared,
                 name_of(*list),
                 format!("The address {upstream} is used by a deployment of another project, too."),
                 "Where that is not meant, give each project a broker of its own.",
             ),
             BoundaryWarning::UpstreamNotAllowed(list, upstream) => Self::property(
-                "UPSTREAM_NOT_ALLOWED",
+                RefusalCode::UpstreamNotAllowed,
                 name_of(*list),
                 format!("The project may not relay to {upstream}: it is not connected to."),
                 NOT_ALLOWED_REMEDY,
@@ -154,12 +171,17 @@ impl Detail {
     }
 
     pub(crate) fn ends_in_the_past(field: &str) -> Self {
-        Self::property(TIME_INVALID, field, format!("The property {field} is in the past."), TIME_REMEDY)
+        Self::property(
+            RefusalCode::TimeInvalid,
+            field,
+            format!("The property {field} is in the past."),
+            TIME_REMEDY,
+        )
     }
 
     pub(crate) fn nothing_allowed() -> Self {
         Self::property(
-            "ALERT_ALLOW_EMPTY",
+            RefusalCode::AlertAllowEmpty,
             "type",
             "Alerts may be sent nowhere: alert_allow of the configuration is empty.",
             "Let the operator set alert_allow in [alerts] of each node with the API, for example alert_allow = [\"192.0.2.0/24\"].",
@@ -168,11 +190,10 @@ impl Detail {
 
     pub(crate) fn unexpected_query() -> Self {
         let message = "This method takes no query parameter.";
-        Self::property("QUERY_UNEXPECTED", "query", message, "Send the request without a query.")
+        Self::property(RefusalCode::QueryUnexpected, "query", message, "Send the request without a query.")
     }
 }
 
-pub(crate) const TIME_INVALID: &str = "TIME_INVALID";
 pub(crate) const TIME_REMEDY: &str =
     "Give a time in the future, for example 2027-01-31T00:00:00Z or 2027-01-31 00:00:00 (UTC).";
 const NOT_ALLOWED_REMEDY: &str = "Name a broker that the project's upstreamAllow, which GET /projects shows, has, or let an admin add this one.";

@@ -2,7 +2,7 @@
 //!
 //! Facts for operators go to the log by [`StoreTroubleCause`].
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use axum::{
     Json,
@@ -16,15 +16,19 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{api_limit::ApiLimit, detail::Detail, store_trouble::StoreTroubleCause};
+use crate::{
+    api_limit::ApiLimit,
+    detail::Detail,
+    openapi::vocabulary::{CodeWord, SentenceText},
+    refusal_code::RefusalCode,
+    store_trouble::StoreTroubleCause,
+};
 
 /// The known client retries within 5 s.
 const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// The costliest upload takes tenths of a second.
 const UPLOAD_RETRY_AFTER: Duration = Duration::from_secs(5);
-
-const DEPLOYMENT_QUOTA: &str = "DEPLOYMENT_QUOTA";
 
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -51,7 +55,7 @@ pub(crate) enum Error {
     /// The body missed its deadline.
     BodyTimeout,
     /// The client can remove it.
-    Conflict { code: &'static str, message: String },
+    Conflict { code: RefusalCode, message: String },
     /// Larger than [`crate::body::BODY_BYTES_MAX`].
     BodyTooLarge,
     /// Wrong media type or coding.
@@ -81,9 +85,10 @@ pub(crate) struct ErrorCode(pub(crate) String);
 #[schema(as = Error)]
 pub(crate) struct ErrorBody {
     /// Stable, for programs: `A-Z`, `0-9` and `_`. For 422 that of the most important detail.
-    #[schema(example = "KEY_MISMATCH")]
+    #[schema(value_type = CodeWord)]
     pub(crate) code: String,
     /// One plain sentence, for people.
+    #[schema(value_type = SentenceText)]
     pub(crate) message: String,
     /// All that was found wrong, most important first; empty where the message says everything.
     pub(crate) details: Vec<Detail>,
@@ -100,7 +105,7 @@ impl Error {
     fn limit(&self) -> Option<ApiLimit> {
         match self {
             Self::BodyTooLarge => Some(ApiLimit::Body),
-            Self::Conflict { code: DEPLOYMENT_QUOTA, .. } => Some(ApiLimit::Deployments),
+            Self::Conflict { code: RefusalCode::DeploymentQuota, .. } => Some(ApiLimit::Deployments),
             Self::TooManyLogins { .. } => Some(ApiLimit::Logins),
             Self::RateLimited { .. } => Some(ApiLimit::Requests),
             Self::TooManyUploads => Some(ApiLimit::Uploads),
@@ -109,105 +114,122 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The body; for 422 it has the details.
+    pub(crate) fn body(&self) -> ErrorBody {
+        match self {
+            Self::Unprocessable(details) => match details.first() {
+                Some(first) => ErrorBody {
+                    code: first.code.clone(),
+                    message: first.message.clone(),
+                    details: details.clone(),
+                },
+                None => Self::Internal.body(),
+            },
+            _ => {
+                let (code, message) = self.code_and_message();
+                ErrorBody {
+                    code: code.as_str().to_owned(),
+                    message: message.into_owned(),
+                    details: Vec::new(),
+                }
+            }
+        }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Unprocessable(details) if !details.is_empty() => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => self.code_and_message().0.status(),
+        }
+    }
+
+    fn code_and_message(&self) -> (RefusalCode, Cow<'_, str>) {
+        let (code, message) = match self {
+            Self::BadRequest(message) => (RefusalCode::BadRequest, *message),
+            Self::Misdirected => (
+                RefusalCode::HostNotLoopback,
+                "Without an API key this is answered only as localhost, 127.0.0.1 or [::1].",
+            ),
+            Self::Unauthorized => (RefusalCode::Unauthorized, "A valid API key and secret key are needed."),
+            Self::TooManyLogins { .. } => (
+                RefusalCode::RateLimited,
+                "Too many requests without a valid API key came from this address.",
+            ),
+            Self::NoAccess(message) => (RefusalCode::NoAccess, *message),
+            Self::NoScope(scope) => {
+                let message =
+                    format!("The API key does not have the scope that this needs: {}.", scope.as_str());
+                return (RefusalCode::NoAccess, message.into());
+            }
+            Self::DeploymentNotFound => (RefusalCode::DeploymentNotFound, "The deployment does not exist."),
+            Self::TlsNotFound => (RefusalCode::TlsNotFound, "The deployment has no certificate."),
+            Self::NotFound(message) => (RefusalCode::NotFound, *message),
+            Self::MethodNotAllowed => {
+                (RefusalCode::MethodNotAllowed, "This path does not have this method; see the Allow header.")
+            }
+            Self::BodyTimeout => (RefusalCode::RequestTimeout, "The body did not arrive in time."),
+            Self::Conflict { code, message } => (*code, message.as_str()),
+            Self::BodyTooLarge => {
+                let message = format!("The body is larger than {} KiB.", crate::body::BODY_BYTES_MAX / 1024);
+                return (RefusalCode::BodyTooLarge, message.into());
+            }
+            Self::UnsupportedMediaType(message) => (RefusalCode::UnsupportedMediaType, *message),
+            Self::InvalidJson(message) => (RefusalCode::InvalidJson, message.as_str()),
+            Self::TlsAlreadyExists => (
+                RefusalCode::TlsAlreadyExists,
+                "The deployment has a certificate already; replace it with PUT.",
+            ),
+            Self::RateLimited { .. } => (
+                RefusalCode::RateLimited,
+                "The requests that this API key may send here with this method are used up.",
+            ),
+            Self::TooManyUploads => (
+                RefusalCode::RateLimited,
+                "Too many uploads of this API key wait to be judged; send fewer at once.",
+            ),
+            // Not "nothing was changed": a commit without an answer has an unknown outcome.
+            Self::Store(_) => (
+                RefusalCode::StoreUnavailable,
+                "The store cannot be used at the moment. Whether a change was made, GET says once it can.",
+            ),
+            Self::Unprocessable(_) | Self::Internal => {
+                (RefusalCode::Internal, "Something went wrong inside; the log says more.")
+            }
+        };
+        (code, message.into())
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TooManyLogins { retry_after } | Self::RateLimited { retry_after } => Some(*retry_after),
+            Self::TooManyUploads => Some(UPLOAD_RETRY_AFTER),
+            Self::Store(_) => Some(STORE_RETRY_AFTER),
+            _ => None,
+        }
+    }
+}
+
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let limit = self.limit();
-        let mut retry_after = None;
-        let mut cause = None;
-        let mut details = Vec::new();
-        let (status, code, message) = match self {
-            Self::BadRequest(message) => (StatusCode::BAD_REQUEST, "BAD_REQUEST", message.to_owned()),
-            Self::Misdirected => {
-                let message = "Without an API key this is answered only as localhost, 127.0.0.1 or [::1].";
-                (StatusCode::MISDIRECTED_REQUEST, "HOST_NOT_LOOPBACK", message.to_owned())
-            }
-            Self::Unauthorized => (
-                StatusCode::UNAUTHORIZED,
-                "UNAUTHORIZED",
-                "A valid API key and secret key are needed.".to_owned(),
-            ),
-            Self::TooManyLogins { retry_after: wait } => {
-                retry_after = Some(wait);
-                let message = "Too many requests without a valid API key came from this address.";
-                (StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message.to_owned())
-            }
-            Self::NoAccess(message) => (StatusCode::FORBIDDEN, "NO_ACCESS", message.to_owned()),
-            Self::NoScope(scope) => (
-                StatusCode::FORBIDDEN,
-                "NO_ACCESS",
-                format!("The API key does not have the scope that this needs: {}.", scope.as_str()),
-            ),
-            Self::DeploymentNotFound => {
-                (StatusCode::NOT_FOUND, "DEPLOYMENT_NOT_FOUND", "The deployment does not exist.".to_owned())
-            }
-            Self::TlsNotFound => {
-                (StatusCode::NOT_FOUND, "TLS_NOT_FOUND", "The deployment has no certificate.".to_owned())
-            }
-            Self::NotFound(message) => (StatusCode::NOT_FOUND, "NOT_FOUND", message.to_owned()),
-            Self::MethodNotAllowed => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "METHOD_NOT_ALLOWED",
-                "This path does not have this method; see the Allow header.".to_owned(),
-            ),
-            Self::BodyTimeout => (
-                StatusCode::REQUEST_TIMEOUT,
-                "REQUEST_TIMEOUT",
-                "The body did not arrive in time.".to_owned(),
-            ),
-            Self::Conflict { code, message } => (StatusCode::CONFLICT, code, message),
-            Self::BodyTooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "BODY_TOO_LARGE",
-                format!("The body is larger than {} KiB.", crate::body::BODY_BYTES_MAX / 1024),
-            ),
-            Self::UnsupportedMediaType(message) => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message.to_owned())
-            }
-            Self::InvalidJson(message) => (StatusCode::BAD_REQUEST, "INVALID_JSON", message),
-            Self::Unprocessable(found) => {
-                details = found;
-                return refusal(details);
-            }
-            Self::TlsAlreadyExists => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "TLS_ALREADY_EXISTS",
-                "The deployment has a certificate already; replace it with PUT.".to_owned(),
-            ),
-            Self::RateLimited { retry_after: wait } => {
-                retry_after = Some(wait);
-                let message = "The requests that this API key may send here with this method are used up.";
-                (StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message.to_owned())
-            }
-            Self::TooManyUploads => {
-                retry_after = Some(UPLOAD_RETRY_AFTER);
-                let message = "Too many uploads of this API key wait to be judged; send fewer at once.";
-                (StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message.to_owned())
-            }
-            Self::Store(error) => {
-                retry_after = Some(STORE_RETRY_AFTER);
-                cause = Some(StoreTroubleCause::of(&error));
-                // Not "nothing was changed": a commit without an answer has an unknown outcome.
-                let message = "The store cannot be used at the moment. Whether a change was made, GET says once it can.";
-                (StatusCode::SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE", message.to_owned())
-            }
-            Self::Internal => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "INTERNAL",
-                "Something went wrong inside; the log says more.".to_owned(),
-            ),
-        };
-        let mut response = answer(status, ErrorBody { code: code.to_owned(), message, details });
+        if matches!(&self, Self::Unprocessable(details) if details.is_empty()) {
+            tracing::error!("an upload was refused without a finding");
+        }
+        let (status, body) = (self.status(), self.body());
+        let code = ErrorCode(body.code.clone());
+        let mut response = (status, Json(body)).into_response();
+        response.extensions_mut().insert(code);
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
         }
         // Refusals are in the access log already.
-        if let Some(cause) = cause {
-            response.extensions_mut().insert(cause);
+        if let Self::Store(error) = &self {
+            response.extensions_mut().insert(StoreTroubleCause::of(error));
         }
-        if let Some(limit) = limit {
+        if let Some(limit) = self.limit() {
             response.extensions_mut().insert(limit);
         }
-        if let Some(wait) = retry_after {
+        if let Some(wait) = self.retry_after() {
             set_seconds(&mut response, header::RETRY_AFTER, wait.max(Duration::from_secs(1)));
         }
         response
@@ -215,23 +237,7 @@ impl IntoResponse for Error {
 }
 
 /// RFC 7617: user name and password in UTF-8.
-const CHALLENGE: &str = r#"Basic realm="certward", charset="UTF-8""#;
-
-fn refusal(details: Vec<Detail>) -> Response {
-    let Some(first) = details.first() else {
-        tracing::error!("an upload was refused without a finding");
-        return Error::Internal.into_response();
-    };
-    let (code, message) = (first.code.clone(), first.message.clone());
-    answer(StatusCode::UNPROCESSABLE_ENTITY, ErrorBody { code, message, details })
-}
-
-fn answer(status: StatusCode, body: ErrorBody) -> Response {
-    let code = ErrorCode(body.code.clone());
-    let mut response = (status, Json(body)).into_response();
-    response.extensions_mut().insert(code);
-    response
-}
+pub(crate) const CHALLENGE: &str = r#"Basic realm="certward", charset="UTF-8""#;
 
 /// Rounded up, so that the wait is never too short.
 pub(crate) fn set_seconds(response: &mut Response, name: HeaderName, wait: Duration) {
@@ -264,7 +270,7 @@ impl From<TlsError> for Error {
             TlsError::TooManyUploads => Self::TooManyUploads,
             TlsError::Refused(findings) => Self::Unprocessable(Detail::list(findings)),
             TlsError::KeepsChanging => Self::Conflict {
-                code: "DEPLOYMENT_CHANGED",
+                code: RefusalCode::DeploymentChanged,
                 message: "Hosts or profile of the deployment were changed again and again meanwhile; send it again.".to_owned(),
             },
             TlsError::Denied(denied) => denied.into(),
@@ -278,14 +284,14 @@ impl From<DeploymentError> for Error {
         match error {
             DeploymentError::NotFound => Self::DeploymentNotFound,
             DeploymentError::Exists => Self::Conflict {
-                code: "DEPLOYMENT_EXISTS",
+                code: RefusalCode::DeploymentExists,
                 message: "A deployment of this id exists already.".to_owned(),
             },
             DeploymentError::NoProject => Self::Unprocessable(vec![Detail::unknown_project("projectID")]),
             DeploymentError::HostTaken(host) => Self::Unprocessable(vec![Detail::host_taken(&host)]),
             DeploymentError::Denied(denied) => denied.into(),
             DeploymentError::OutOfBounds(OutOfBounds::Quota(max)) => Self::Conflict {
-                code: DEPLOYMENT_QUOTA,
+                code: RefusalCode::DeploymentQuota,
                 message: format!(
                     "The project has {max} deployments already, as many as it may; remove one first."
                 ),
@@ -300,23 +306,23 @@ impl From<ProjectError> for Error {
     fn from(error: ProjectError) -> Self {
         match error {
             ProjectError::Exists => Self::Conflict {
-                code: "PROJECT_EXISTS",
+                code: RefusalCode::ProjectExists,
                 message: "A project of this id exists already.".to_owned(),
             },
             ProjectError::NotFound => Self::NotFound("The project does not exist."),
             ProjectError::NotEmpty(count) => Self::Conflict {
-                code: "PROJECT_NOT_EMPTY",
+                code: RefusalCode::ProjectNotEmpty,
                 message: format!("The project still has deployments ({count}); remove them first."),
             },
             ProjectError::Default => Self::Conflict {
-                code: "PROJECT_DEFAULT",
+                code: RefusalCode::ProjectDefault,
                 message: "The project 'default' cannot be removed.".to_owned(),
             },
             ProjectError::LimitedKey => Self::LIMITED_KEY,
             ProjectError::Denied(denied) => denied.into(),
             ProjectError::SuffixTaken(suffix) => Self::Unprocessable(vec![Detail::suffix_taken(&suffix)]),
             ProjectError::SuffixInUse { outside, of_others } => Self::Conflict {
-                code: "HOST_SUFFIX_IN_USE",
+                code: RefusalCode::HostSuffixInUse,
                 message: format!(
                     "Hosts of deployments are in the way: {outside} of this project are under none of the suffixes, {of_others} of other \
                      projects are under one of them or cover one; change those hosts first."
@@ -338,7 +344,7 @@ impl From<AlertChannelError> for Error {
             }
             AlertChannelError::NotFound => Self::NotFound("The alert channel does not exist."),
             AlertChannelError::TooMany(max) => Self::Conflict {
-                code: "CHANNEL_QUOTA",
+                code: RefusalCode::ChannelQuota,
                 message: format!(
                     "The project, or the operator, has {max} alert channels already; remove one first."
                 ),
@@ -360,7 +366,7 @@ impl From<KeyError> for Error {
             KeyError::NoProject(_) => Self::Unprocessable(vec![Detail::unknown_project("projects")]),
             KeyError::NotFound => Self::NotFound("The API key does not exist."),
             KeyError::LastAdmin => Self::Conflict {
-                code: "LAST_ADMIN_KEY",
+                code: RefusalCode::LastAdminKey,
                 message: "It is the last admin key; make another one first.".to_owned(),
             },
             KeyError::Denied(denied) => denied.into(),

@@ -12,7 +12,7 @@ use std::{
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::error::ErrorBody;
+use crate::{error::ErrorBody, refusal_code::RefusalCode};
 
 #[derive(Debug)]
 pub(crate) struct WithErrorBody<S> {
@@ -46,14 +46,14 @@ fn with_body(written: &[u8]) -> Option<Vec<u8>> {
 
 pub(crate) fn refusal(status: StatusCode) -> ErrorBody {
     let (code, message) = match status {
-        StatusCode::URI_TOO_LONG => ("URI_TOO_LONG", "The request's path is too long."),
+        StatusCode::URI_TOO_LONG => (RefusalCode::UriTooLong, "The request's path is too long."),
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (
-            "HEADERS_TOO_LARGE",
+            RefusalCode::HeadersTooLarge,
             "The request line and headers, or the length that they declare, are too large.",
         ),
-        _ => ("BAD_REQUEST", "The request line or the headers are not valid HTTP/1.1."),
+        _ => (RefusalCode::BadRequest, "The request line or the headers are not valid HTTP/1.1."),
     };
-    ErrorBody { code: code.to_owned(), message: message.to_owned(), details: Vec::new() }
+    ErrorBody { code: code.as_str().to_owned(), message: message.to_owned(), details: Vec::new() }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for WithErrorBody<S> {

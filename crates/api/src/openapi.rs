@@ -1,37 +1,67 @@
-//! The OpenAPI document: handlers' annotations, and from tables here refusals, `RateLimit-…`
-//! headers and authentication.
+//! The OpenAPI document: what the routes' annotations say, and what is common to them.
+
+use std::sync::LazyLock;
 
 use utoipa::{
     Modify, OpenApi, ToSchema,
     openapi::{
-        Content, Header, HeaderBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder,
-        path::Operation,
-        schema::{ObjectBuilder, Type},
+        OpenApi as Document,
+        path::PathItem,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+        server::{Server, ServerBuilder},
     },
 };
 
+use self::vocabulary::{AuditResultWord, OrderWord, SpanText};
 use crate::{
+    auth::BASE,
     error::ErrorBody,
-    limit,
     routes::{
         self,
         deployments::{body::add_settings, change::DeploymentChangeBody, create::NewDeploymentBody},
     },
 };
 
+mod examples;
+mod headers;
+mod links;
+mod operation;
+mod page;
+mod parameters;
+mod reference;
+mod refusals;
+mod schema_words;
+pub(crate) mod vocabulary;
+
 /// The OpenAPI 3.1 document, as JSON.
-pub fn openapi() -> String {
-    // String keys and plain values always serialise.
-    let mut text = ApiDocument::openapi().to_pretty_json().unwrap_or_default();
-    text.push('\n');
-    text
+pub fn openapi() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        // String keys and plain values always serialise.
+        let mut text = ApiDocument::openapi().to_pretty_json().unwrap_or_default();
+        text.push('\n');
+        text
+    });
+    &TEXT
 }
 
-/// Method and path of every operation.
+/// The reference for people, in Markdown.
+fn reference() -> String {
+    reference::reference(&ApiDocument::openapi())
+}
+
+pub(crate) const PAGE_STYLE: &str = page::STYLE;
+
+/// The reference for people, as HTML.
+pub(crate) fn page() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| page::page(&reference()));
+    &TEXT
+}
+
+/// Method and whole path of every operation.
 pub(crate) fn operations() -> Vec<(&'static str, String)> {
     let mut operations = Vec::new();
     for (path, item) in ApiDocument::openapi().paths.paths {
+        let path = if is_under_base(&item) { format!("{BASE}{path}") } else { path };
         let methods = [
             ("GET", item.get),
             ("POST", item.post),
@@ -52,8 +82,13 @@ pub(crate) fn operations() -> Vec<(&'static str, String)> {
         description = "Manages the TLS certificates of MQTT deployments. Programs written for the EMQX Cloud API \
                        \"TLS Certificate Management\" work against it by changing the base address alone.\n\n\
                        Unknown fields are ignored; a field given twice is 400. A body is JSON in UTF-8, at most \
-                       256 KiB. HEAD is answered as GET. Times are UTC. Every answer has `X-Request-Id`, which \
-                       names the request in log and audit."
+                       256 KiB. HEAD is answered as GET. Times are UTC. Paths are matched exactly, without a \
+                       trailing slash. Every answer of a route has `X-Request-Id`, which names the request in \
+                       log and audit.\n\n\
+                       A request that is not HTTP/1.1 is 400 `BAD_REQUEST`, one whose path is too long 414 \
+                       `URI_TOO_LONG`, one whose head is over 16 KiB or has over 100 headers 431 \
+                       `HEADERS_TOO_LARGE`; another method of a path is 405 `METHOD_NOT_ALLOWED` with `Allow`.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(
         routes::tls::show::show,
@@ -86,58 +121,32 @@ pub(crate) fn operations() -> Vec<(&'static str, String)> {
         routes::health::healthz,
         routes::health::readyz,
         routes::metrics::metrics,
+        routes::documents::openapi,
+        routes::documents::docs,
     ),
-    components(schemas(ErrorBody)),
+    // Those of parameters alone are not found by themselves.
+    components(schemas(ErrorBody, AuditResultWord, OrderWord, SpanText)),
     security(("basic" = [])),
     tags(
-        (name = "tls", description = "The certificate of a deployment. Scope `tls`; to read, `tls:read` is enough."),
-        (name = "deployments", description = "Scope `deployments`; to read, any."),
-        (name = "projects", description = "Scope `admin`; to read, any."),
-        (name = "keys", description = "Scope `admin`."),
-        (name = "nodes", description = "Scope `admin`."),
-        (name = "expiry", description = "What ends, and the alerts about it. Scope `admin`; to list what ends, any."),
-        (name = "audit", description = "Who changed what, and what was refused. Scope `admin`."),
-        (name = "operation", description = "Outside the base path."),
+        (name = "tls", description = "The certificate of a deployment."),
+        (name = "deployments", description = "Brokers, and the names that lead to them."),
+        (name = "projects", description = "Who may claim which brokers and names."),
+        (name = "keys", description = "API keys."),
+        (name = "nodes", description = "Running certwards."),
+        (name = "expiry", description = "What ends, and the alerts about it."),
+        (name = "audit", description = "Who changed what, and what was refused."),
+        (name = "operation", description = "Beside the base path, and without a key."),
     ),
     modifiers(&CommonParts)
 )]
 struct ApiDocument;
 
-/// Open to any valid key: no 403.
-const ANY_SCOPE: [&str; 5] =
-    ["listProjects", "getProject", "listDeployments", "getDeployment", "listExpiring"];
-
-/// Counted against a rate limit.
-const LIMITED: [&str; 11] = [
-    "getTls",
-    "createTls",
-    "replaceTls",
-    "deleteTls",
-    "checkTls",
-    "listTlsFailures",
-    "listProjects",
-    "getProject",
-    "listDeployments",
-    "getDeployment",
-    "testAlertChannel",
-];
-
-/// Codes of 409.
-const CONFLICTS: [(&str, &str); 8] = [
-    ("createTls", "`DEPLOYMENT_CHANGED`"),
-    ("replaceTls", "`DEPLOYMENT_CHANGED`"),
-    ("createDeployment", "`DEPLOYMENT_EXISTS`, `DEPLOYMENT_QUOTA`"),
-    ("createProject", "`PROJECT_EXISTS`, `HOST_SUFFIX_IN_USE`"),
-    ("changeProject", "`HOST_SUFFIX_IN_USE`"),
-    ("deleteProject", "`PROJECT_NOT_EMPTY`, `PROJECT_DEFAULT`"),
-    ("deleteKey", "`LAST_ADMIN_KEY`"),
-    ("createAlertChannel", "`CHANNEL_QUOTA`"),
-];
-
 struct CommonParts;
 
 impl Modify for CommonParts {
     fn modify(&self, document: &mut Document) {
+        let base = "The base of all paths that need a key, relative to the address of this document.";
+        document.servers = Some(vec![server(BASE, base)]);
         let basic = HttpBuilder::new()
             .scheme(HttpAuthScheme::Basic)
             .description(Some("User name = API key, password = secret key."))
@@ -147,97 +156,36 @@ impl Modify for CommonParts {
             for body in [NewDeploymentBody::name(), DeploymentChangeBody::name()] {
                 components.schemas.get_mut(&*body).into_iter().for_each(add_settings);
             }
+            refusals::add_shared(components);
+            headers::add_shared(components);
+            refusals::add_shared_of_http(components);
         }
         for (path, item) in &mut document.paths.paths {
-            if !path.starts_with(crate::auth::BASE) {
-                continue;
-            }
+            let beside_base = !is_under_base(item);
             let operations =
                 [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
             for operation in operations.into_iter().flatten() {
-                complete(path, operation);
+                parameters::plain(operation);
+                if beside_base {
+                    refusals::add_beside_base(operation);
+                    operation.servers = Some(vec![server("/", "Beside the base.")]);
+                } else {
+                    operation::complete(path, operation);
+                }
+                headers::complete(operation);
+                examples::add(operation);
+                links::add(operation);
             }
         }
     }
 }
 
-fn complete(path: &str, operation: &mut Operation) {
-    let id = operation.operation_id.clone().unwrap_or_default();
-    for (status, description) in refusals(path, &id, operation.request_body.is_some()) {
-        let response = refusal(status, &description);
-        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(response));
-    }
-    if LIMITED.contains(&id.as_str()) {
-        for (status, response) in &mut operation.responses.responses {
-            if let RefOr::T(response) = response
-                && !matches!(status.as_str(), "401" | "403" | "503")
-            {
-                limit::HEADERS.into_iter().for_each(|it| add_header(response, it, Type::Integer));
-            }
-        }
-    }
-    if id == "getTls" {
-        let applied = ("Preference-Applied", "`wait=N`, when the answer was asked to be held.");
-        if let Some(RefOr::T(response)) = operation.responses.responses.get_mut("200") {
-            add_header(response, applied, Type::String);
-        }
-    }
+fn server(url: &str, description: &str) -> Server {
+    ServerBuilder::new().url(url).description(Some(description)).build()
 }
 
-/// In the order of the checks.
-fn refusals(path: &str, id: &str, has_body: bool) -> Vec<(&'static str, String)> {
-    let conflict = CONFLICTS.into_iter().find(|(operation, _)| *operation == id).map(|(_, codes)| codes);
-    let not_found = if path.ends_with("/tls") && matches!(id, "replaceTls" | "deleteTls") {
-        "`DEPLOYMENT_NOT_FOUND`; `TLS_NOT_FOUND`, which is counted"
-    } else if path.contains("/deployments/") {
-        "`DEPLOYMENT_NOT_FOUND`"
-    } else {
-        "`NOT_FOUND`"
-    };
-    let has_422 = (has_body && id != "checkTls") || matches!(id, "deleteTls" | "listExpiring" | "listAlerts");
-    let wrong = match id {
-        "listExpiring" | "listAlerts" => "`QUERY_INVALID`: a query parameter is wrong",
-        "deleteTls" => "`QUERY_UNEXPECTED`: it takes no query parameter",
-        "createTls" => "The code of the most important finding, or `TLS_ALREADY_EXISTS`",
-        _ => "The code of the most important finding",
-    };
-    [
-        (true, "401", "`UNAUTHORIZED`"),
-        (!ANY_SCOPE.contains(&id), "403", "`NO_ACCESS`: the key has no scope for this"),
-        (path.contains('{'), "404", not_found),
-        (true, "429", "`RATE_LIMITED`"),
-        (has_body, "413", "`BODY_TOO_LARGE`"),
-        (has_body, "415", "`UNSUPPORTED_MEDIA_TYPE`"),
-        (has_body, "400", "`INVALID_JSON`"),
-        (has_body, "408", "`REQUEST_TIMEOUT`: the body did not arrive in time"),
-        (has_422, "422", wrong),
-        (conflict.is_some(), "409", conflict.unwrap_or_default()),
-        (true, "503", "`STORE_UNAVAILABLE`: whether a change was made, GET says once it can"),
-    ]
-    .into_iter()
-    .filter(|(applies, ..)| *applies)
-    .map(|(_, status, description)| (status, format!("{description}.")))
-    .collect()
-}
-
-fn refusal(status: &str, description: &str) -> Response {
-    let schema = Ref::from_schema_name("Error");
-    let mut response = ResponseBuilder::new()
-        .description(description)
-        .content("application/json", Content::new(Some(schema)))
-        .build();
-    match status {
-        "401" => {
-            add_header(&mut response, ("WWW-Authenticate", "The challenge of HTTP Basic."), Type::String)
-        }
-        "429" | "503" => add_header(&mut response, limit::RETRY_AFTER, Type::Integer),
-        _ => {}
-    }
-    response
-}
-
-fn add_header(response: &mut Response, (name, description): (&str, &str), kind: Type) {
-    let schema = ObjectBuilder::new().schema_type(kind).build();
-    let header: Header = HeaderBuilder::new().description(Some(description)).schema(Some(schema)).build();
-    response.headers.insert(name.to_owned(), RefOr::T(header));
+/// By its tag: annotations know no base.
+fn is_under_base(item: &PathItem) -> bool {
+    let tags = item.get.as_ref().and_then(|operation| operation.tags.as_ref());
+    !tags.is_some_and(|tags| tags.iter().any(|tag| tag == "operation"))
 }

@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 use axum::extract::Query;
 use http::{HeaderMap, HeaderValue, Uri, header};
 
-use crate::{detail::Detail, error::Error};
+use crate::{detail::Detail, error::Error, refusal_code::RefusalCode};
 
 pub(crate) const LIMIT_DEFAULT: u32 = 100;
 pub(crate) const LIMIT_MAX: u32 = 1_000;
+/// Two numbers, or a number and an id.
+const AFTER_BYTES_MAX: usize = 100;
 
 /// The query of a list. Unknown parameters are ignored; one given twice is wrong.
 #[derive(Debug)]
@@ -25,7 +27,12 @@ impl<'a> ListQuery<'a> {
     }
 
     pub(crate) fn limit(&self) -> Result<u32, Error> {
-        let read = |text: &str| text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+        // Rust also reads a plus sign.
+        let is_number = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let read = |text: &str| {
+            let number = Some(text).filter(is_number)?.parse().ok();
+            number.filter(|limit| (1..=LIMIT_MAX).contains(limit))
+        };
         Ok(self
             .parameter("limit", "limit is no whole number from 1 to 1000.", read)?
             .unwrap_or(LIMIT_DEFAULT))
@@ -38,7 +45,8 @@ impl<'a> ListQuery<'a> {
         second: impl FnOnce(&str) -> Option<B>,
     ) -> Result<Option<(A, B)>, Error> {
         self.parameter("after", "after is none that a Link header has given.", |text| {
-            let (a, b) = text.split_once('.')?;
+            let is_written = text.len() <= AFTER_BYTES_MAX && !text.contains('+');
+            let (a, b) = Some(text).filter(|_| is_written)?.split_once('.')?;
             Some((first(a)?, second(b)?))
         })
     }
@@ -87,7 +95,7 @@ fn encoded(value: &str) -> String {
 
 fn wrong(parameter: &str, message: &str) -> Error {
     let remedy = "`certward openapi` has the parameters of each path, for example within=30d and limit=100.";
-    Error::Unprocessable(vec![Detail::property("QUERY_INVALID", parameter, message, remedy)])
+    Error::Unprocessable(vec![Detail::property(RefusalCode::QueryInvalid, parameter, message, remedy)])
 }
 
 #[cfg(test)]
@@ -113,12 +121,15 @@ mod tests {
 
     #[test]
     fn a_wrong_parameter_is_refused() {
-        for query in ["limit=0", "limit=1001", "limit=x", "limit=", "limit=1&limit=2"] {
+        for query in ["limit=0", "limit=1001", "limit=x", "limit=", "limit=%2B5", "limit=1&limit=2"] {
             let uri: Uri = format!("/a?{query}").parse().unwrap();
             assert!(ListQuery::read(&uri).unwrap().limit().is_err(), "{query}");
         }
-        let uri: Uri = "/a?after=1".parse().unwrap();
         let number = |text: &str| text.parse::<i64>().ok();
-        assert!(ListQuery::read(&uri).unwrap().after(number, number).is_err());
+        for query in ["after=1".to_owned(), "after=%2B1.2".to_owned(), format!("after={}.1", "0".repeat(100))]
+        {
+            let uri: Uri = format!("/a?{query}").parse().unwrap();
+            assert!(ListQuery::read(&uri).unwrap().after(number, number).is_err(), "{query}");
+        }
     }
 }

@@ -7,9 +7,10 @@ use certward_store::{DeploymentId, HostSuffix, ProjectId, Scope, Timestamp, Upst
 use serde_json::Value;
 
 use crate::{
-    detail::{Detail, TIME_INVALID, TIME_REMEDY},
+    detail::{Detail, TIME_REMEDY},
     error::Error,
     json::Fields,
+    refusal_code::RefusalCode,
     wire_time,
 };
 
@@ -40,7 +41,7 @@ impl Properties {
     }
 
     pub(crate) fn required_name(&mut self, field: &str) -> Option<String> {
-        self.require(field, "TEXT_INVALID", TEXT_REMEDY);
+        self.require(field, RefusalCode::TextInvalid, TEXT_REMEDY);
         self.name(field)
     }
 
@@ -49,11 +50,11 @@ impl Properties {
     }
 
     pub(crate) fn deployment_id(&mut self, field: &str) -> Option<DeploymentId> {
-        self.text(field, "DEPLOYMENT_ID_INVALID", ID_REMEDY, DeploymentId::parse)
+        self.text(field, RefusalCode::DeploymentIdInvalid, ID_REMEDY, DeploymentId::parse)
     }
 
     pub(crate) fn project_id(&mut self, field: &str) -> Option<ProjectId> {
-        self.text(field, "PROJECT_ID_INVALID", ID_REMEDY, ProjectId::parse)
+        self.text(field, RefusalCode::ProjectIdInvalid, ID_REMEDY, ProjectId::parse)
     }
 
     pub(crate) fn upstream(&mut self, field: &str) -> Option<UpstreamList> {
@@ -76,7 +77,7 @@ impl Properties {
     }
 
     pub(crate) fn hosts(&mut self, field: &str) -> Option<Vec<HostName>> {
-        self.list(field, "HOST_INVALID", HOST_REMEDY, HOSTS_MAX, |text| {
+        self.list(field, RefusalCode::HostInvalid, HOST_REMEDY, HOSTS_MAX, |text| {
             HostName::parse(text).map_err(|error| error.to_string())
         })
     }
@@ -111,7 +112,7 @@ impl Properties {
             return Some(Vec::new());
         }
         let remedy = "Give a list of DNS names, for example [\"fleet.example.com\"], or null for none.";
-        let list = self.list(field, "HOST_SUFFIX_INVALID", remedy, HostSuffix::MAX, |text| {
+        let list = self.list(field, RefusalCode::HostSuffixInvalid, remedy, HostSuffix::MAX, |text| {
             HostSuffix::parse(text).map_err(|error| error.to_string())
         })?;
         let mut seen = std::collections::HashSet::new();
@@ -120,12 +121,12 @@ impl Properties {
 
     pub(crate) fn projects(&mut self, field: &str) -> Option<Vec<ProjectId>> {
         let remedy = "Give a list of ids from GET /projects, or leave it out for all projects.";
-        let projects = self.list(field, "PROJECT_ID_INVALID", remedy, PROJECTS_MAX, |text| {
+        let projects = self.list(field, RefusalCode::ProjectIdInvalid, remedy, PROJECTS_MAX, |text| {
             ProjectId::parse(text).map_err(|error| error.to_string())
         });
         if projects.as_ref().is_some_and(Vec::is_empty) && self.wrong.is_empty() {
             let message = "The list of projects is empty.";
-            self.wrong.push(Detail::property("PROJECT_ID_INVALID", field, message, remedy));
+            self.wrong.push(Detail::property(RefusalCode::ProjectIdInvalid, field, message, remedy));
         }
         projects
     }
@@ -136,24 +137,26 @@ impl Properties {
         let known = |text: &str| Scope::parse(text).ok_or_else(|| "it is no scope".to_owned());
         let before = self.wrong.len();
         let mut scopes =
-            self.list(field, "SCOPE_INVALID", remedy, Scope::ALL.len(), known).unwrap_or_default();
+            self.list(field, RefusalCode::ScopeInvalid, remedy, Scope::ALL.len(), known).unwrap_or_default();
         scopes.sort_unstable();
         scopes.dedup();
         if scopes.is_empty() && self.wrong.len() == before {
-            self.wrong.push(Detail::property("SCOPE_INVALID", field, "No scope is given.", remedy));
+            self.wrong.push(Detail::property(RefusalCode::ScopeInvalid, field, "No scope is given.", remedy));
         }
         scopes
     }
 
     pub(crate) fn time(&mut self, field: &str) -> Option<Timestamp> {
-        self.text(field, TIME_INVALID, TIME_REMEDY, |text| wire_time::parse(text).ok_or("it is no time"))
+        self.text(field, RefusalCode::TimeInvalid, TIME_REMEDY, |text| {
+            wire_time::parse(text).ok_or("it is no time")
+        })
     }
 
     /// As [`Properties::text`]; `default` if absent.
     pub(crate) fn text_or<T, E: ToString>(
         &mut self,
         field: &str,
-        code: &str,
+        code: RefusalCode,
         remedy: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
         default: impl FnOnce() -> T,
@@ -162,13 +165,13 @@ impl Properties {
     }
 
     /// Notes a fault if absent.
-    pub(crate) fn require(&mut self, field: &str, code: &str, remedy: &str) {
+    pub(crate) fn require(&mut self, field: &str, code: RefusalCode, remedy: &str) {
         if !self.is_given(field) {
             self.refuse(field, code, "it is missing", remedy);
         }
     }
 
-    pub(crate) fn refuse(&mut self, field: &str, code: &str, fault: &str, remedy: &str) {
+    pub(crate) fn refuse(&mut self, field: &str, code: RefusalCode, fault: &str, remedy: &str) {
         self.wrong.push(Detail::property(code, field, sentence(field, fault), remedy));
     }
 
@@ -185,7 +188,7 @@ impl Properties {
     }
 
     fn free_text(&mut self, field: &str, chars_max: usize) -> Option<String> {
-        self.text(field, "TEXT_INVALID", TEXT_REMEDY, |text| {
+        self.text(field, RefusalCode::TextInvalid, TEXT_REMEDY, |text| {
             if text.chars().count() > chars_max {
                 Err(format!("it is longer than {chars_max} characters"))
             } else if text.chars().any(certward_pki::is_control) {
@@ -199,7 +202,7 @@ impl Properties {
     pub(crate) fn text<T, E: ToString>(
         &mut self,
         field: &str,
-        code: &str,
+        code: RefusalCode,
         remedy: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
@@ -212,7 +215,7 @@ impl Properties {
     pub(crate) fn value<T, E: ToString>(
         &mut self,
         field: &str,
-        code: &str,
+        code: RefusalCode,
         remedy: &str,
         parse: impl FnOnce(&Value) -> Result<T, E>,
     ) -> Option<T> {
@@ -227,7 +230,7 @@ impl Properties {
     pub(crate) fn list<T>(
         &mut self,
         field: &str,
-        code: &str,
+        code: RefusalCode,
         remedy: &str,
         items_max: usize,
         parse: impl Fn(&str) -> Result<T, String>,
@@ -264,10 +267,10 @@ impl Properties {
 
 const TEXT_REMEDY: &str = "Give one line of text, not too long.";
 const ID_REMEDY: &str = "Use 1 to 63 of a-z, 0-9 and '-', not '-' as the first.";
-const UPSTREAM_INVALID: &str = "UPSTREAM_INVALID";
+const UPSTREAM_INVALID: RefusalCode = RefusalCode::UpstreamInvalid;
 const UPSTREAM_REMEDY: &str = "Give the broker's plain address as HOST:PORT, for example 127.0.0.1:1883, or up to 8 different ones with commas and no \
      spaces in between.";
-const UPSTREAM_ALLOW_INVALID: &str = "UPSTREAM_ALLOW_INVALID";
+const UPSTREAM_ALLOW_INVALID: RefusalCode = RefusalCode::UpstreamAllowInvalid;
 const UPSTREAM_ALLOW_REMEDY: &str = "Give a list of networks (10.0.0.0/8), addresses, or names or addresses with ports (broker.example:1883), or null for \
      no restriction.";
 const HOST_REMEDY: &str = "Give a list of DNS names, for example [\"mqtt.example.com\"].";

@@ -14,6 +14,8 @@ use std::{
 use certward_store::{ApiKey, AuditEntry, AuditOrigin, DeploymentId};
 use tokio::time::Instant;
 
+use crate::refusal_code::RefusalCode;
+
 const FIRST_WINDOW: Duration = Duration::from_secs(60);
 const LAST_WINDOW: Duration = Duration::from_secs(10 * 60);
 /// Of one row.
@@ -162,7 +164,7 @@ impl LoginSum {
         let origin = AuditOrigin { actor: "unknown".to_owned(), address: example, request: None };
         AuditEntry {
             detail,
-            refusal: Some("UNAUTHORIZED".to_owned()),
+            refusal: Some(RefusalCode::Unauthorized.as_str().to_owned()),
             ..AuditEntry::new(origin, "login", "api")
         }
     }

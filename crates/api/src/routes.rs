@@ -11,12 +11,15 @@ use axum::{
     routing::{MethodRouter, delete, get, post},
 };
 
+use http::Uri;
+
 use crate::{access_log, auth, context::Shared, error::Error, framing};
 
 pub(crate) mod alert_channels;
 pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod deployments;
+pub(crate) mod documents;
 pub(crate) mod expiring;
 pub(crate) mod health;
 pub(crate) mod keys;
@@ -47,9 +50,11 @@ pub(crate) fn is_probe(path: &str) -> bool {
     matches!(path, "/healthz" | "/readyz")
 }
 
-/// Paths that need a key.
+/// Paths that need a key, and what describes them.
 fn base(api: &Shared) -> Router<Shared> {
     Router::new()
+        .route("/openapi.json", get(documents::openapi))
+        .route("/docs", get(documents::docs))
         .route("/public_api/v1/projects", get(projects::list).post(projects::create))
         .route("/public_api/v1/projects/{id}", project())
         .route("/public_api/v1/deployments", get(deployments::list).post(deployments::create))
@@ -71,11 +76,21 @@ fn base(api: &Shared) -> Router<Shared> {
         .route("/public_api/v1/deployments//tls/check", post(tls::check))
         .route("/public_api/v1/deployments//tls/failures", get(tls::failures))
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed.into_response() })
-        .fallback(|| async {
-            Error::NotFound("There is nothing at this path; all paths of the API begin with /public_api/v1.")
-                .into_response()
-        })
+        .fallback(|uri: Uri| async move { Error::NotFound(nothing_at(uri.path())).into_response() })
         .layer(middleware::from_fn_with_state(Arc::clone(api), auth::authenticate))
+}
+
+fn nothing_at(path: &str) -> &'static str {
+    match path.strip_prefix(auth::BASE) {
+        Some(rest) if rest.len() > 1 && rest.ends_with('/') => {
+            "There is nothing at this path; send the request to the path without the slash at its end."
+        }
+        Some(rest) if rest.starts_with(auth::BASE) => {
+            "There is nothing at this path; it has /public_api/v1 twice, of the base address and of the path."
+        }
+        Some(_) => "There is nothing at this path; /docs lists all.",
+        None => "There is nothing at this path; all paths of the API begin with /public_api/v1.",
+    }
 }
 
 fn project() -> MethodRouter<Shared> {

@@ -24,6 +24,7 @@ use crate::{
     connection,
     connection::ShutdownSignal,
     context::Context,
+    documents::Documents,
     login_guard::LoginGuard,
     openapi,
     places::{ApiConnectionPlace, ConnectionPlaces},
@@ -106,6 +107,7 @@ impl Api {
             readiness: Readiness::default(),
             store_trouble: StoreTrouble::default(),
             refusals: RefusalRecorder::default(),
+            documents: Documents::new(openapi::openapi(), openapi::page(), openapi::PAGE_STYLE),
             shutdown: shutdown.clone(),
         });
         let router = routes::router(Arc::clone(&context));

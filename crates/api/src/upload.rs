@@ -5,27 +5,30 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use crate::{error::Error, json};
+use crate::{
+    error::Error,
+    json,
+    openapi::vocabulary::{PemText, UploadTypeWord},
+};
 
 /// A certificate, its key, and for two-way the client CAs; all PEM.
 #[derive(ToSchema)]
 #[schema(as = Upload)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct UploadBody {
-    /// `one-way`: only the server proves who it is. `two-way`: the client must present a
-    /// certificate of `cacert`. `keep`, of a replacement: the type and the client CAs stay those of
-    /// the newest accepted upload.
-    #[schema(rename = "tlsType", example = "one-way", pattern = "^(one-way|two-way|keep)$")]
+    #[schema(rename = "tlsType", value_type = UploadTypeWord)]
     tls_type: String,
     /// The leaf and its chain in PEM, in any order.
+    #[schema(value_type = PemText)]
     cert: String,
     /// The leaf's private key in PEM.
-    #[schema(format = Password)]
+    #[schema(format = Password, min_length = 1, max_length = 262144)]
     key: String,
     /// The passphrase of `key`, if that is an encrypted PKCS#8 key (PBES2). Used once, never kept.
-    #[schema(rename = "keyPassword", format = Password)]
+    #[schema(rename = "keyPassword", format = Password, max_length = 1024)]
     key_password: Option<String>,
     /// The client CAs in PEM. Needed for two-way; absent, null or empty for one-way and keep.
+    #[schema(max_length = 262144)]
     cacert: Option<String>,
 }
 

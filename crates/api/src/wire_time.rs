@@ -19,8 +19,14 @@ pub(crate) fn to_the_minute(time: Timestamp) -> String {
     format(time.to_time(), TO_THE_MINUTE)
 }
 
+/// Fractions of a second may have any number of digits.
+const BYTES_MAX: usize = 64;
+
 /// RFC 3339, or as [`to_the_second`] writes it.
 pub(crate) fn parse(text: &str) -> Option<Timestamp> {
+    if text.len() > BYTES_MAX {
+        return None;
+    }
     let time = OffsetDateTime::parse(text, &Rfc3339)
         .or_else(|_| PrimitiveDateTime::parse(text, TO_THE_SECOND).map(PrimitiveDateTime::assume_utc));
     // Years beyond could not be written again.

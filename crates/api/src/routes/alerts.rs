@@ -12,7 +12,17 @@ use http::Uri;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{auth::Caller, context::Shared, error::Error, page::ListQuery, wire_time};
+use crate::{
+    auth::Caller,
+    context::Shared,
+    error::Error,
+    openapi::vocabulary::{
+        AlertIdText, ApiKeyText, CertificateNameText, ChannelIdText, DeliveryStateWord, EndingKindWord,
+        FingerprintText, ProjectIdText, UtcTimeText,
+    },
+    page::ListQuery,
+    wire_time,
+};
 
 /// A rule that applied, and its way to the channels.
 #[derive(Debug, Serialize, ToSchema)]
@@ -21,40 +31,43 @@ use crate::{auth::Caller, context::Shared, error::Error, page::ListQuery, wire_t
 pub(crate) struct AlertBody {
     /// The same in every message: `webhook-id`.
     #[serde(rename = "alertID")]
+    #[schema(value_type = AlertIdText)]
     alert_id: String,
     /// When the rule was found to apply, UTC.
-    #[schema(example = "2034-05-12 02:43:21")]
+    #[schema(value_type = UtcTimeText)]
     at: String,
     /// `1/5`, `1/10`, `1/30` of the lifetime left, days such as `7d`, or `end`.
-    #[schema(example = "1/10")]
+    #[schema(example = "1/10", pattern = "^(1/[0-9]+|[0-9]+[dh]|end)$", max_length = 16)]
     rule: String,
-    /// As in `/expiring`.
-    #[schema(example = "leaf")]
+    #[schema(value_type = EndingKindWord)]
     kind: &'static str,
     /// The certificate's subject, or the API key's name.
+    #[schema(value_type = CertificateNameText)]
     subject: String,
     /// SHA-256 of the certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, value_type = Option<FingerprintText>)]
     fingerprint: Option<String>,
     /// The API key.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, value_type = Option<ApiKeyText>)]
     api_key: Option<String>,
     /// notAfter, or when the key ends, UTC.
-    #[schema(example = "2034-05-22 02:43:21")]
+    #[schema(value_type = UtcTimeText)]
     expire: String,
     /// Absent for the operator's.
     #[serde(rename = "projectID", skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, value_type = Option<ProjectIdText>)]
     project_id: Option<String>,
     /// The first 20 deployments, or nodes, that have the certificate.
+    #[schema(max_items = 20)]
     owners: Vec<String>,
     /// How many have it, counted up to 1000.
+    #[schema(maximum = 1000)]
     owner_count: u64,
     /// When the last of them replaced it, UTC: what was not delivered by then is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, value_type = Option<UtcTimeText>)]
     withdrawn_at: Option<String>,
     /// To the channels that the key sees.
     deliveries: Vec<DeliveryBody>,
@@ -66,30 +79,30 @@ pub(crate) struct AlertBody {
 #[schema(as = Delivery)]
 pub(crate) struct DeliveryBody {
     #[serde(rename = "channelID")]
+    #[schema(value_type = ChannelIdText)]
     channel_id: String,
-    /// `pending`, `delivered`, `failed` or `cancelled`.
-    #[schema(example = "delivered")]
+    #[schema(value_type = DeliveryStateWord)]
     state: &'static str,
     attempts: u32,
     /// When the next attempt is due, UTC; of a pending one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, value_type = Option<UtcTimeText>)]
     next_at: Option<String>,
     /// Why the last attempt failed, such as `timed_out`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "status")]
+    #[schema(nullable = false, example = "status", pattern = "^[a-z][a-z_]*$", max_length = 64)]
     failure: Option<String>,
     /// The status that the receiver answered with, if that is why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = 503)]
+    #[schema(nullable = false, example = 503, minimum = 100, maximum = 599)]
     status: Option<u16>,
 }
 
 /// The alerts, newest first; a key limited to projects sees theirs. Kept for 400 days. Needs scope
 /// `admin`.
-#[utoipa::path(get, path = "/public_api/v1/alerts", tag = "expiry", operation_id = "listAlerts",
-    params(("limit" = Option<u32>, Query, description = "1 to 1000; 100 when absent."),
-        ("after" = Option<String>, Query, description = "From the `Link` header of the page before.")),
+#[utoipa::path(get, path = "/alerts", tag = "expiry", operation_id = "listAlerts",
+    params(("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many at most; 100 when absent."),
+        ("after" = Option<String>, Query, pattern = "^-?[0-9]+[.][a-z0-9][a-z0-9-]{0,62}$", max_length = 100, description = "From the `Link` header of the page before.")),
     responses((status = 200, description = "A bare array; `Link` with `rel=\"next\"` leads to more.", body = [AlertBody])))]
 pub(crate) async fn list(State(api): State<Shared>, caller: Caller, uri: Uri) -> Result<Response, Error> {
     caller.require(Scope::Admin)?;

@@ -13,8 +13,20 @@ use http::Uri;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{auth::Caller, context::Shared, error::Error, page::ListQuery, wire_time};
+use crate::{
+    auth::Caller,
+    context::Shared,
+    error::Error,
+    openapi::vocabulary::{
+        ApiKeyText, CertificateNameText, DeploymentIdText, EndingKindWord, FingerprintText, NodeIdText,
+        ProjectIdText, SentenceText, SpanText, UtcTimeText,
+    },
+    page::ListQuery,
+    wire_time,
+};
 
+/// More are leading zeros.
+const WITHIN_BYTES_MAX: usize = 8;
 const WITHIN_DEFAULT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// A certificate or key that ends, or has ended.
@@ -22,44 +34,44 @@ const WITHIN_DEFAULT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 #[serde(rename_all = "camelCase")]
 #[schema(as = Ending)]
 pub(crate) struct EndingBody {
-    /// `leaf`, `intermediate`, `clientCA`, `apiKey` or `apiCertificate`.
-    #[schema(example = "leaf")]
+    #[schema(value_type = EndingKindWord)]
     kind: &'static str,
     /// The certificate's subject, or the API key's name.
-    #[schema(example = "CN=localhost")]
+    #[schema(value_type = CertificateNameText)]
     subject: String,
     /// SHA-256 of the certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, value_type = Option<FingerprintText>)]
     fingerprint: Option<String>,
     /// Absent for what belongs to no project or to several.
     #[serde(rename = "projectID", skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "default")]
+    #[schema(nullable = false, value_type = Option<ProjectIdText>)]
     project_id: Option<String>,
     /// Of a deployment's certificates.
     #[serde(rename = "deploymentID", skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "ge6a1a75")]
+    #[schema(nullable = false, value_type = Option<DeploymentIdText>)]
     deployment_id: Option<String>,
     /// The API key.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, value_type = Option<ApiKeyText>)]
     api_key: Option<String>,
     /// Whose API has the certificate.
     #[serde(rename = "nodeID", skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, value_type = Option<NodeIdText>)]
     node_id: Option<String>,
     /// notBefore, or when the key was made, UTC.
-    #[schema(example = "2034-02-22 02:43:21")]
+    #[schema(value_type = UtcTimeText)]
     begin: String,
     /// notAfter, or when the key ends, UTC.
-    #[schema(example = "2034-05-22 02:43:21")]
+    #[schema(value_type = UtcTimeText)]
     expire: String,
     /// Whole days until then, rounded down: 0 on the last day, negative afterwards.
     days_left: i64,
     /// What the end breaks.
-    #[schema(example = "Devices refuse to connect.")]
+    #[schema(value_type = SentenceText)]
     breaks: &'static str,
     /// What to do.
+    #[schema(value_type = SentenceText)]
     remedy: String,
 }
 
@@ -67,15 +79,17 @@ pub(crate) struct EndingBody {
 /// scope; other API keys are shown to scope `admin`.
 ///
 /// A change is listed within a second.
-#[utoipa::path(get, path = "/public_api/v1/expiring", tag = "expiry", operation_id = "listExpiring",
-    params(("within" = Option<String>, Query, description = "How long from now, such as `30d` or `12h`; `30d` when absent. What has ended is always listed."),
-        ("limit" = Option<u32>, Query, description = "1 to 1000; 100 when absent."),
-        ("after" = Option<String>, Query, description = "From the `Link` header of the page before.")),
+#[utoipa::path(get, path = "/expiring", tag = "expiry", operation_id = "listExpiring",
+    params(("within" = Option<SpanText>, Query, description = "How long from now, such as `30d` or `12h`; `30d` when absent. What has ended is always listed."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many at most; 100 when absent."),
+        ("after" = Option<String>, Query, pattern = "^-?[0-9]+[.]-?[0-9]+$", max_length = 100, description = "From the `Link` header of the page before.")),
     responses((status = 200, description = "A bare array; `Link` with `rel=\"next\"` leads to more.", body = [EndingBody])))]
 pub(crate) async fn list(State(api): State<Shared>, caller: Caller, uri: Uri) -> Result<Response, Error> {
     let query = ListQuery::read(&uri)?;
     let within =
-        query.parameter("within", "within is no whole number of days or hours, such as 30d.", read_span)?;
+        query.parameter("within", "within is no whole number of days or hours, such as 30d.", |text| {
+            read_span(text).filter(|_| text.len() <= WITHIN_BYTES_MAX)
+        })?;
     let limit = query.limit()?;
     let after = query.after(|at| at.parse().ok().map(Timestamp), |number| number.parse().ok())?;
     let store = api.lifecycle.store();

@@ -7,14 +7,14 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::context::Shared;
+use crate::{context::Shared, openapi::vocabulary::RoleWord};
 
 /// That the program runs.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Health)]
 pub(crate) struct HealthBody {
     /// Always `alive`.
-    #[schema(example = "alive")]
+    #[schema(example = "alive", pattern = "^alive$")]
     status: &'static str,
 }
 
@@ -23,10 +23,9 @@ pub(crate) struct HealthBody {
 #[schema(as = Ready)]
 pub(crate) struct ReadyBody {
     /// `ready` or `not ready`.
-    #[schema(example = "ready")]
+    #[schema(example = "ready", pattern = "^(ready|not ready)$")]
     status: &'static str,
-    /// What this node does: `all`, `api` or `gateway`.
-    #[schema(example = "all")]
+    #[schema(value_type = RoleWord)]
     role: &'static str,
     /// Whether the gateway accepts connections and knows every host. Absent where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]

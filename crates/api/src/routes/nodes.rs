@@ -6,7 +6,13 @@ use certward_store::{NodeRecord, Scope, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{auth::Caller, context::Shared, error::Error, wire_time};
+use crate::{
+    auth::Caller,
+    context::Shared,
+    error::Error,
+    openapi::vocabulary::{NodeIdText, RoleWord, UtcTimeText},
+    wire_time,
+};
 
 /// A node, and whether a change waits for it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -15,28 +21,28 @@ use crate::{auth::Caller, context::Shared, error::Error, wire_time};
 pub(crate) struct NodeBody {
     /// From the file `node.id` in its data folder.
     #[serde(rename = "nodeID")]
+    #[schema(value_type = NodeIdText)]
     node_id: String,
     status: NodeBodyStatus,
-    /// What it does: `all`, `api` or `gateway`. Absent for a node of a release that did not say, as
-    /// is `version`.
+    /// Absent for a node of a release that did not say, as is `version`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "all")]
+    #[schema(nullable = false, value_type = Option<RoleWord>)]
     role: Option<String>,
     /// The version of its program.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "0.1.0")]
+    #[schema(nullable = false, example = "0.1.0", max_length = 64)]
     version: Option<String>,
     /// When its process began, UTC.
-    #[schema(example = "2026-11-25 08:20:40")]
+    #[schema(value_type = UtcTimeText)]
     started_at: String,
     /// When its last heartbeat arrived, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "2026-11-25 08:20:45")]
+    #[schema(nullable = false, value_type = Option<UtcTimeText>)]
     heard_at: Option<String>,
     /// When its lease ends unless another heartbeat arrives, UTC; after that it is not counted.
     /// Only of a counted node.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "2026-11-25 08:21:00")]
+    #[schema(nullable = false, value_type = Option<UtcTimeText>)]
     lease_until: Option<String>,
     /// How many changes wait for its proof.
     unproven: u64,
@@ -83,7 +89,7 @@ impl From<(NodeStatus, NodeRecord)> for NodeBody {
 }
 
 /// The nodes that run, and those that were lost within the last hour, by id. Needs scope `admin`.
-#[utoipa::path(get, path = "/public_api/v1/nodes", tag = "nodes", operation_id = "listNodes",
+#[utoipa::path(get, path = "/nodes", tag = "nodes", operation_id = "listNodes",
     responses((status = 200, description = "A bare array.", body = [NodeBody])))]
 pub(crate) async fn list(State(api): State<Shared>, caller: Caller) -> Result<Json<Vec<NodeBody>>, Error> {
     caller.require(Scope::Admin)?;

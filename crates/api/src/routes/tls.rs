@@ -1,6 +1,6 @@
 //! The certificate of a deployment, with `/check` and `/failures`.
 
-mod body;
+pub(crate) mod body;
 pub(crate) mod check;
 pub(crate) mod create;
 pub(crate) mod failures;

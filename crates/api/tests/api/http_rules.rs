@@ -204,3 +204,23 @@ async fn what_changes_nothing_about_a_body_is_accepted_with_it() {
         assert_eq!(answer.status, status, "{header}: {value}: {}", answer.text);
     }
 }
+
+#[tokio::test]
+async fn what_is_wrong_with_a_path_is_said() {
+    let world = World::new().await;
+    for (path, part) in [
+        ("/public_api/v1/deployments/", "without the slash at its end"),
+        ("/public_api/v1/deployments/ge6a1a75/tls/", "without the slash at its end"),
+        ("/public_api/v1/public_api/v1/deployments", "/public_api/v1 twice"),
+        ("/public_api/v1/deployment", "/docs lists all"),
+        ("/public_api/v1/", "/docs lists all"),
+        ("/public_api/v1", "/docs lists all"),
+        ("/deployments", "begin with /public_api/v1"),
+        ("/deployments/", "begin with /public_api/v1"),
+        ("/api/v5/deployments", "begin with /public_api/v1"),
+    ] {
+        let answer = world.request("GET", path).send().await;
+        assert_eq!((answer.status, answer.code()), (404, "NOT_FOUND".to_owned()), "{path}");
+        assert!(answer.json()["message"].as_str().unwrap().contains(part), "{path}: {}", answer.text);
+    }
+}

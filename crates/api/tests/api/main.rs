@@ -5,8 +5,11 @@
 mod audit;
 mod boundaries;
 mod certificate;
+mod conformance;
 mod connection;
 mod crowd;
+mod documents;
+mod examples;
 mod expiry;
 mod http_rules;
 mod limits;

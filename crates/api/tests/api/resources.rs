@@ -269,7 +269,7 @@ async fn failed_handshakes_are_shown_with_cause_and_remedy_and_counted_on_their_
     full["tlsVersion"] = json!("1.3");
     full["detail"] = json!("MQTT level 6");
     full["clientCertificate"] = json!({"subject": "CN=meter-7", "issuer": "CN=Meters", "serial": "0a1b",
-        "notAfter": "1970-01-01 00:00:00", "fingerprint": "9f86"});
+        "notAfter": "1970-01-01 00:00:00", "fingerprint": "9f86".repeat(16)});
     full["neededCa"] = json!({"name": "CN=Meters", "nameKnown": false});
     full["remedy"] = json!(
         "Add the CA \"CN=Meters\" to the client CAs: certward tls set ge6a1a75 --cert CERT --key KEY \

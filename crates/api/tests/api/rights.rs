@@ -202,7 +202,7 @@ fn routes() -> Vec<Route> {
 
 #[test]
 fn every_operation_that_changes_something_is_in_the_table() {
-    let document: Value = serde_json::from_str(&certward_api::openapi()).unwrap();
+    let document: Value = serde_json::from_str(certward_api::openapi()).unwrap();
     let mut changing = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         // Stores nothing.
@@ -214,10 +214,8 @@ fn every_operation_that_changes_something_is_in_the_table() {
         }
     }
     changing.sort();
-    let mut tested: Vec<_> = routes()
-        .iter()
-        .map(|route| format!("{} {}{}", route.method, crate::support::BASE, route.path))
-        .collect();
+    let mut tested: Vec<_> =
+        routes().iter().map(|route| format!("{} {}", route.method, route.path)).collect();
     tested.sort();
     tested.dedup();
     assert_eq!(tested, changing);

@@ -3,6 +3,7 @@ use std::process::ExitCode;
 use crate::output;
 
 pub(super) fn run() -> anyhow::Result<ExitCode> {
-    output::say(&certward_api::openapi())?;
+    // `say` ends the line; the bytes are those of GET /openapi.json.
+    output::say(certward_api::openapi().trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -96,7 +96,7 @@ mod tests {
                 _ => {}
             }
         }
-        let document = serde_json::from_str(&certward_api::openapi()).unwrap();
+        let document = serde_json::from_str(certward_api::openapi()).unwrap();
         let mut names = BTreeSet::new();
         collect(&document, &mut names);
         names.retain(|name| name.contains(|c: char| c.is_ascii_uppercase()));

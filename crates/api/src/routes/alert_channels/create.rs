@@ -10,41 +10,60 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::body::ChannelBody;
-use crate::{auth::Caller, body, context::Shared, error::Error, property::Properties};
+use crate::{
+    auth::Caller,
+    body,
+    context::Shared,
+    error::Error,
+    openapi::vocabulary::{ChannelTypeWord, LabelText, MailAddressText, MailSecurityWord, ProjectIdText},
+    property::Properties,
+};
 
 /// An alert channel to make.
 #[derive(ToSchema)]
 #[schema(as = NewAlertChannel)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct NewChannelBody {
-    /// `webhook` or `mail`.
-    #[schema(rename = "type", pattern = "^(webhook|mail)$")]
+    #[schema(rename = "type", value_type = ChannelTypeWord)]
     kind: String,
     /// For people.
+    #[schema(value_type = Option<LabelText>)]
     name: Option<String>,
     /// Whose alerts; absent: those of all projects and the operator's.
-    #[schema(rename = "projectID")]
+    #[schema(rename = "projectID", value_type = Option<ProjectIdText>)]
     project_id: Option<String>,
     /// Of a webhook: http or https.
+    #[schema(
+        pattern = "^[Hh][Tt][Tt][Pp][Ss]?://",
+        max_length = 2048,
+        example = "https://hooks.example.com/certward"
+    )]
     url: Option<String>,
     /// Of a webhook: `whsec_` and 24 to 64 bytes in base64, as Standard Webhooks has it; drawn when
     /// absent.
+    #[schema(pattern = "^whsec_[A-Za-z0-9+/]{32,86}={0,2}$", max_length = 94)]
     secret: Option<String>,
     /// Of mail: the server's name or address.
+    #[schema(min_length = 1, max_length = 253, example = "smtp.example.com")]
     host: Option<String>,
     /// Of mail: 465 with `tls`, 587 with `starttls`, 25 with `plain` when absent.
+    #[schema(minimum = 1, maximum = 65535, example = 587)]
     port: Option<u16>,
     /// Of mail: `tls` (from the first byte), `starttls` (required), or `plain`; `starttls` when
     /// absent.
-    #[schema(pattern = "^(tls|starttls|plain)$")]
+    #[schema(value_type = Option<MailSecurityWord>)]
     security: Option<String>,
     /// Of mail: who authenticates.
+    #[schema(min_length = 1, max_length = 255)]
     username: Option<String>,
     /// Of mail.
+    #[schema(min_length = 1, max_length = 255, format = Password)]
     password: Option<String>,
     /// Of mail: the sender's address.
+    #[schema(value_type = Option<MailAddressText>)]
     from: Option<String>,
     /// Of mail: 1 to 20 addresses.
+    #[schema(value_type = Option<Vec<MailAddressText>>, min_items = 1, max_items = 20)]
     to: Option<Vec<String>>,
 }
 
@@ -57,14 +76,14 @@ pub(crate) struct NewChannelAnswer<'a> {
     channel: ChannelBody,
     /// What the receiver verifies signatures with; of a webhook.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, pattern = "^whsec_[A-Za-z0-9+/]{32,86}={0,2}$")]
     secret: Option<&'a str>,
 }
 
 /// Makes an alert channel. It receives what is recorded from then on. `[alerts] alert_allow` of the
 /// configuration must permit its network. Needs scope `admin`; for all projects, a key that sees
 /// all.
-#[utoipa::path(post, path = "/public_api/v1/alert-channels", tag = "expiry", operation_id = "createAlertChannel",
+#[utoipa::path(post, path = "/alert-channels", tag = "expiry", operation_id = "createAlertChannel",
     request_body = NewChannelBody,
     responses((status = 201, description = "Made; the secret is shown once.", body = NewChannelAnswer)))]
 pub(crate) async fn create(

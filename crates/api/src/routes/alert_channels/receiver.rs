@@ -7,13 +7,13 @@ use certward_store::{
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::property::Properties;
+use crate::{property::Properties, refusal_code::RefusalCode};
 
-const TYPE_INVALID: &str = "CHANNEL_TYPE_INVALID";
-const URL_INVALID: &str = "WEBHOOK_URL_INVALID";
-const SECRET_INVALID: &str = "WEBHOOK_SECRET_INVALID";
-const MAIL_SERVER_INVALID: &str = "MAIL_SERVER_INVALID";
-const MAIL_ADDRESS_INVALID: &str = "MAIL_ADDRESS_INVALID";
+const TYPE_INVALID: RefusalCode = RefusalCode::ChannelTypeInvalid;
+const URL_INVALID: RefusalCode = RefusalCode::WebhookUrlInvalid;
+const SECRET_INVALID: RefusalCode = RefusalCode::WebhookSecretInvalid;
+const MAIL_SERVER_INVALID: RefusalCode = RefusalCode::MailServerInvalid;
+const MAIL_ADDRESS_INVALID: RefusalCode = RefusalCode::MailAddressInvalid;
 
 const TYPE_REMEDY: &str = "Use webhook or mail.";
 const URL_REMEDY: &str = "Give an http or https URL, for example https://hooks.example.com/certward.";

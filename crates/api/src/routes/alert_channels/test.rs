@@ -8,7 +8,13 @@ use certward_store::{ChannelId, Method, Scope};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{auth::Caller, context::Shared, error::Error, path_id::PathId};
+use crate::{
+    auth::Caller,
+    context::Shared,
+    error::Error,
+    openapi::vocabulary::{ChannelIdText, SentenceText},
+    path_id::PathId,
+};
 
 /// What came of a test message.
 #[derive(Debug, Serialize, ToSchema)]
@@ -19,19 +25,20 @@ pub(crate) struct TestBody {
     delivered: bool,
     /// Why not: a code, such as `timed_out`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, pattern = "^[a-z][a-z_]*$", max_length = 64, example = "timed_out")]
     failure: Option<&'static str>,
     /// The status that the receiver answered with, if that is why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, minimum = 100, maximum = 599, example = 503)]
     status: Option<u16>,
     /// What happened, in one sentence.
+    #[schema(value_type = SentenceText)]
     message: String,
 }
 
 /// Sends a test message to an alert channel, once and now. Needs scope `admin`.
-#[utoipa::path(post, path = "/public_api/v1/alert-channels/{id}/test", tag = "expiry", operation_id = "testAlertChannel",
-    params(("id" = String, Path, description = "The channel's id.")),
+#[utoipa::path(post, path = "/alert-channels/{id}/test", tag = "expiry", operation_id = "testAlertChannel",
+    params(("id" = ChannelIdText, Path, description = "The channel's id.")),
     responses((status = 200, description = "Tried; see `delivered`.", body = TestBody)))]
 pub(crate) async fn test(State(api): State<Shared>, caller: Caller, id: PathId) -> Result<Response, Error> {
     caller.require(Scope::Admin)?;

@@ -17,67 +17,80 @@ use super::{
     broker_trouble::BrokerTroubleBody,
     certificate::{CertificateBody, LastFailureBody},
 };
-use crate::{context::Context, detail::Detail, error::Error, property::Properties, wire_time};
+use crate::{
+    context::Context,
+    detail::Detail,
+    error::Error,
+    openapi::vocabulary::{
+        DeploymentIdText, HostText, LabelText, ProfileWord, ProjectIdText, ProxyIdentityWord,
+        ProxyProtocolWord, UpstreamText, UtcMinuteText,
+    },
+    property::Properties,
+    refusal_code::RefusalCode,
+    wire_time,
+};
 
 /// A deployment.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Deployment)]
 pub(crate) struct DeploymentBody {
     #[serde(rename = "deploymentID")]
-    #[schema(example = "ge6a1a75")]
+    #[schema(value_type = DeploymentIdText)]
     deployment_id: String,
     /// For people; may be empty.
     #[serde(rename = "deploymentName")]
+    #[schema(value_type = LabelText)]
     deployment_name: String,
     /// Always `dedicated`.
     #[serde(rename = "deploymentType")]
-    #[schema(example = "dedicated")]
+    #[schema(example = "dedicated", pattern = "^dedicated$")]
     deployment_type: &'static str,
     #[serde(rename = "projectID")]
-    #[schema(example = "default")]
+    #[schema(value_type = ProjectIdText)]
     project_id: String,
     /// As configured.
+    #[schema(example = "certward")]
     platform: String,
     /// As configured.
+    #[schema(example = "local")]
     region: String,
     status: DeploymentStatus,
     /// How many connections each node lets in at once, 0 for no limit.
+    #[schema(minimum = 0, maximum = 1_000_000)]
     connections: i64,
     /// How many new connections each node lets in a second, 0 for no limit.
     #[serde(rename = "connectionRate")]
+    #[schema(minimum = 0, maximum = 1_000_000)]
     connection_rate: i64,
     /// The largest TLS record that devices are sent, in bytes of plaintext.
     #[serde(rename = "recordBytes")]
     #[schema(example = 16384, minimum = 512, maximum = 16384)]
     record_bytes: u16,
     /// Always 0: there is no limit of messages.
+    #[schema(minimum = 0, maximum = 0)]
     tps: i64,
     /// When it was made, UTC.
     #[serde(rename = "createAt")]
-    #[schema(example = "2024-11-21 02:51")]
+    #[schema(value_type = UtcMinuteText)]
     create_at: String,
     /// The broker's plain MQTT addresses, separated by commas, in the order in which they are
     /// tried.
-    #[schema(example = "127.0.0.1:1883")]
+    #[schema(value_type = UpstreamText)]
     upstream: String,
     /// The broker's plain WebSocket addresses, if it has any.
     #[serde(rename = "wsUpstream", skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, value_type = Option<UpstreamText>)]
     ws_upstream: Option<String>,
     /// The names that lead here by SNI.
+    #[schema(value_type = Vec<HostText>, max_items = 1000)]
     hosts: Vec<String>,
-    /// How strictly its certificates are judged: `default` or `emqx-cloud`.
-    #[schema(example = "default")]
+    #[schema(value_type = ProfileWord)]
     profile: &'static str,
-    /// The PROXY protocol header that the broker receives before a connection's first byte: `none`,
-    /// `v2`, `emqx` or `mosquitto`.
     #[serde(rename = "proxyProtocol")]
-    #[schema(example = "none")]
+    #[schema(value_type = ProxyProtocolWord)]
     proxy_protocol: &'static str,
-    /// The part of a client certificate that is sent as the device's name: `cn`, `dn`, `san` or
-    /// `fingerprint`.
     #[serde(rename = "proxyIdentity")]
-    #[schema(example = "cn")]
+    #[schema(value_type = ProxyIdentityWord)]
     proxy_identity: &'static str,
     /// Its certificate; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -160,27 +173,26 @@ impl Context {
     }
 }
 
-/// The settings with their schema in POST; PATCH describes some itself.
+/// The settings with their schema in POST; PATCH describes some itself. Null counts as absent.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct DeploymentSettings {
     /// The broker's plain WebSocket address, `HOST:PORT`; or up to 8, separated by commas.
-    #[schema(rename = "wsUpstream")]
+    #[schema(
+        rename = "wsUpstream",
+        pattern = r"^([^,\s]+:[0-9]+(,[^,\s]+:[0-9]+){0,7})?$",
+        max_length = 2100,
+        example = "127.0.0.1:8083"
+    )]
     ws_upstream: Option<String>,
     /// DNS names in A-labels; a wildcard only as the whole first label.
+    #[schema(value_type = Option<Vec<HostText>>, max_items = 1000)]
     hosts: Option<Vec<String>>,
-    /// How strictly certificates are judged: `default`, or `emqx-cloud` (as EMQX Cloud accepts
-    /// them: 60 days left, keys of RSA 2048, P-256 and P-384 only, the issuer's key of the same
-    /// kind).
-    #[schema(pattern = "^(default|emqx-cloud)$")]
+    #[schema(value_type = Option<ProfileWord>)]
     profile: Option<String>,
-    /// The PROXY protocol header that the broker receives before a connection's first byte: `none`,
-    /// or version 2 as `v2`, `emqx` or `mosquitto` read it.
-    #[schema(rename = "proxyProtocol", pattern = "^(none|v2|emqx|mosquitto)$")]
+    #[schema(rename = "proxyProtocol", value_type = Option<ProxyProtocolWord>)]
     proxy_protocol: Option<String>,
-    /// The part of a client certificate that is sent as the device's name: `cn`, `dn`, `san` or
-    /// `fingerprint`.
-    #[schema(rename = "proxyIdentity", pattern = "^(cn|dn|san|fingerprint)$")]
+    #[schema(rename = "proxyIdentity", value_type = Option<ProxyIdentityWord>)]
     proxy_identity: Option<String>,
     /// How many connections each node lets in at once; 0 for no limit.
     #[schema(minimum = 0, maximum = 1_000_000)]
@@ -213,13 +225,13 @@ pub(super) fn read_settings(it: &mut Properties) -> DeploymentPatch {
         upstream: None,
         ws_upstream: it.removable_upstream("wsUpstream"),
         hosts: it.hosts("hosts"),
-        profile: it.text("profile", "PROFILE_INVALID", PROFILE_REMEDY, |text| {
+        profile: it.text("profile", RefusalCode::ProfileInvalid, PROFILE_REMEDY, |text| {
             Profile::parse(text).ok_or("there is no such profile")
         }),
-        proxy_protocol: it.text("proxyProtocol", "PROXY_INVALID", PROTOCOL_REMEDY, |text| {
+        proxy_protocol: it.text("proxyProtocol", RefusalCode::ProxyInvalid, PROTOCOL_REMEDY, |text| {
             ProxyProtocol::parse(text).ok_or("there is no such protocol")
         }),
-        proxy_identity: it.text("proxyIdentity", "PROXY_INVALID", IDENTITY_REMEDY, |text| {
+        proxy_identity: it.text("proxyIdentity", RefusalCode::ProxyInvalid, IDENTITY_REMEDY, |text| {
             DeviceIdentity::parse(text).ok_or("there is no such identity")
         }),
         connections_at_once: connection_limit(it, "connections"),
@@ -231,7 +243,7 @@ pub(super) fn read_settings(it: &mut Properties) -> DeploymentPatch {
 /// `None` if absent, `Some(None)` for 0: no limit.
 fn connection_limit(it: &mut Properties, field: &str) -> Option<Option<ConnectionLimit>> {
     // A fraction or exponent is as wrong as text.
-    it.value(field, "LIMIT_INVALID", LIMIT_REMEDY, |value| {
+    it.value(field, RefusalCode::LimitInvalid, LIMIT_REMEDY, |value| {
         value.as_i64().ok_or(ConnectionLimitError).and_then(ConnectionLimit::parse)
     })
 }
@@ -241,7 +253,7 @@ fn record_bytes(it: &mut Properties, field: &str) -> Option<RecordBytes> {
     if it.is_null(field) {
         return Some(RecordBytes::default());
     }
-    it.value(field, "RECORD_BYTES_INVALID", RECORD_BYTES_REMEDY, |value| {
+    it.value(field, RefusalCode::RecordBytesInvalid, RECORD_BYTES_REMEDY, |value| {
         value.as_i64().ok_or(RecordBytesError).and_then(RecordBytes::parse)
     })
 }

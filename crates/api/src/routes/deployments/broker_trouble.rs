@@ -5,7 +5,11 @@ use certward_store::{Deployment, DeploymentId, ProjectId, ReportedTrouble, Store
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{context::Context, wire_time};
+use crate::{
+    context::Context,
+    openapi::vocabulary::{ListenerWord, NodeIdText, SentenceText, UpstreamText, UtcTimeText},
+    wire_time,
+};
 
 /// Of a piece of the list; two for each node and deployment at most.
 const LISTED_MAX: u32 = 10_000;
@@ -16,30 +20,31 @@ const LISTED_MAX: u32 = 10_000;
 #[schema(as = BrokerTrouble)]
 pub(crate) struct BrokerTroubleBody {
     /// The node that noticed it.
-    #[schema(example = "n1")]
+    #[schema(value_type = NodeIdText)]
     node: String,
     /// The listeners that use this broker: `mqtts` or `wss`.
-    #[schema(example = "mqtts")]
+    #[schema(value_type = ListenerWord)]
     listener: String,
     /// The broker's addresses; absent without any.
     #[serde(skip_serializing_if = "String::is_empty")]
-    #[schema(required = false, example = "127.0.0.1:1883")]
+    #[schema(required = false, value_type = UpstreamText)]
     upstream: String,
     /// From the list in docs/brokers.md.
-    #[schema(example = "refused")]
+    #[schema(example = "refused", pattern = "^[a-z][a-z0-9_]*$", max_length = 64)]
     reason: String,
     /// The newest error.
-    #[schema(example = "Connection refused (os error 111)")]
+    #[schema(example = "Connection refused (os error 111)", max_length = 4096)]
     message: String,
     /// What to do about it.
+    #[schema(value_type = SentenceText)]
     remedy: String,
     /// Whether sending, or not sending, a PROXY header may be the reason.
     proxy_mismatch_suspected: bool,
     /// The first failure, UTC.
-    #[schema(example = "2026-11-30 02:43:21")]
+    #[schema(value_type = UtcTimeText)]
     since: String,
     /// The newest failure, UTC. Nothing is tried while no device comes.
-    #[schema(example = "2026-11-30 02:44:01")]
+    #[schema(value_type = UtcTimeText)]
     last_at: String,
     /// Connections of devices that were ended since, for this reason; up to a minute old.
     #[schema(example = 12)]

@@ -5,27 +5,30 @@ use certward_store::{Deployment, DeploymentId, ProjectId, StoreError, TlsState, 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{context::Context, wire_time};
+use crate::{
+    context::Context,
+    openapi::vocabulary::{CauseText, CertificateNameText, SentenceText, TlsTypeWord, UtcTimeText},
+    routes::tls::body::TlsStatus,
+    wire_time,
+};
 
 /// The certificate of a deployment, in short.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = DeploymentTls)]
 pub(crate) struct CertificateBody {
-    /// `pending`, `running`, `failed` or `terminated`.
-    #[schema(example = "running")]
+    #[schema(value_type = TlsStatus)]
     status: &'static str,
-    /// `one-way` or `two-way`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "one-way", nullable = false)]
+    #[schema(nullable = false, value_type = Option<TlsTypeWord>)]
     tls_type: Option<&'static str>,
     /// The leaf's common name, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, value_type = Option<CertificateNameText>)]
     cn: Option<String>,
     /// The leaf's notAfter, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "2034-05-22 02:43:21", nullable = false)]
+    #[schema(nullable = false, value_type = Option<UtcTimeText>)]
     expire: Option<String>,
     /// Whole days until then, rounded down: 0 on the last day, negative afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,7 +36,7 @@ pub(crate) struct CertificateBody {
     days_left: Option<i64>,
     /// Why, when the status is `failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, value_type = Option<SentenceText>)]
     reason: Option<String>,
 }
 
@@ -42,10 +45,10 @@ pub(crate) struct CertificateBody {
 #[schema(as = LastFailure)]
 pub(crate) struct LastFailureBody {
     /// When, UTC.
-    #[schema(example = "2026-11-30 02:43:21")]
+    #[schema(value_type = UtcTimeText)]
     at: String,
     /// As in `tls/failures`.
-    #[schema(example = "certificate_required")]
+    #[schema(value_type = CauseText)]
     cause: Cow<'static, str>,
 }
 

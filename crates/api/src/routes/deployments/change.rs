@@ -7,7 +7,15 @@ use certward_store::{DeploymentPatch, Scope};
 use utoipa::ToSchema;
 
 use super::body::{DeploymentBody, read_settings};
-use crate::{auth::Caller, body, context::Shared, error::Error, path_id::PathId, property::Properties};
+use crate::{
+    auth::Caller,
+    body,
+    context::Shared,
+    error::Error,
+    openapi::vocabulary::{DeploymentIdText, HostText, LabelText, ProfileWord, UpstreamText},
+    path_id::PathId,
+    property::Properties,
+};
 
 /// What to change of a deployment; what is absent stays.
 // `add_settings` adds the other settings.
@@ -16,22 +24,26 @@ use crate::{auth::Caller, body, context::Shared, error::Error, path_id::PathId, 
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct DeploymentChangeBody {
     /// For people; at most 200 characters.
-    #[schema(rename = "deploymentName")]
+    #[schema(rename = "deploymentName", value_type = Option<LabelText>)]
     deployment_name: Option<String>,
     /// The broker's plain MQTT address, `HOST:PORT`; or up to 8, separated by commas, tried in this
     /// order.
-    #[schema(example = "127.0.0.1:1883")]
+    #[schema(value_type = Option<UpstreamText>)]
     upstream: Option<String>,
     /// The broker's plain WebSocket address, `HOST:PORT`, or up to 8, separated by commas; null or
     /// empty takes it away.
-    #[schema(rename = "wsUpstream")]
+    #[schema(
+        rename = "wsUpstream",
+        pattern = r"^([^,\s]+:[0-9]+(,[^,\s]+:[0-9]+){0,7})?$",
+        max_length = 2100,
+        example = "127.0.0.1:8083"
+    )]
     ws_upstream: Option<String>,
     /// All DNS names that are to lead here from now on.
+    #[schema(value_type = Option<Vec<HostText>>, max_items = 1000)]
     hosts: Option<Vec<String>>,
-    /// How strictly certificates are judged from now on: `default`, or `emqx-cloud` (as EMQX Cloud
-    /// accepts them: 60 days left, keys of RSA 2048, P-256 and P-384 only, the issuer's key of the
-    /// same kind).
-    #[schema(pattern = "^(default|emqx-cloud)$")]
+    /// For uploads from now on.
+    #[schema(value_type = Option<ProfileWord>)]
     profile: Option<String>,
     /// The largest TLS record that devices are sent, in bytes of plaintext; null for the default,
     /// 16384. A device that asks for smaller ones gets those. Connections that are there keep what
@@ -43,9 +55,9 @@ pub(crate) struct DeploymentChangeBody {
 /// Changes a deployment. New hosts make its certificate `pending` until every counted node has
 /// proved it again. A new upstream address that a deployment of another project uses is 422
 /// `UPSTREAM_TAKEN`, unless the key has scope `admin` and sees all projects.
-#[utoipa::path(patch, path = "/public_api/v1/deployments/{id}", tag = "deployments",
+#[utoipa::path(patch, path = "/deployments/{id}", tag = "deployments",
     operation_id = "changeDeployment",
-    params(("id" = String, Path, description = "The deployment's id.")),
+    params(("id" = DeploymentIdText, Path, description = "The deployment's id.")),
     request_body = DeploymentChangeBody,
     responses((status = 200, description = "The deployment after the change.", body = DeploymentBody)))]
 pub(crate) async fn change(

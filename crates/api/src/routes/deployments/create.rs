@@ -9,7 +9,14 @@ use http::StatusCode;
 use utoipa::ToSchema;
 
 use super::body::{DeploymentBody, read_settings};
-use crate::{auth::Caller, body, context::Shared, error::Error, property::Properties};
+use crate::{
+    auth::Caller,
+    body,
+    context::Shared,
+    error::Error,
+    openapi::vocabulary::{DeploymentIdText, LabelText, ProjectIdText, UpstreamText},
+    property::Properties,
+};
 
 /// A deployment to make.
 // `add_settings` adds the other settings.
@@ -18,24 +25,24 @@ use crate::{auth::Caller, body, context::Shared, error::Error, property::Propert
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct NewDeploymentBody {
     /// 1 to 63 of `a-z 0-9 -`, not starting with `-`; drawn when absent.
-    #[schema(rename = "deploymentID", example = "ge6a1a75")]
+    #[schema(rename = "deploymentID", value_type = Option<DeploymentIdText>)]
     deployment_id: Option<String>,
     /// For people; at most 200 characters.
-    #[schema(rename = "deploymentName")]
+    #[schema(rename = "deploymentName", value_type = Option<LabelText>)]
     deployment_name: Option<String>,
     /// `default` when absent.
-    #[schema(rename = "projectID")]
+    #[schema(rename = "projectID", value_type = Option<ProjectIdText>)]
     project_id: Option<String>,
     /// The broker's plain MQTT address, `HOST:PORT`; or up to 8, separated by commas, tried in this
     /// order.
-    #[schema(example = "127.0.0.1:1883")]
+    #[schema(value_type = UpstreamText)]
     upstream: String,
 }
 
 /// Makes a deployment. An id that exists is 409, a host of another project's 422 `HOST_TAKEN`, an
 /// upstream address that a deployment of another project uses 422 `UPSTREAM_TAKEN`, unless the key
 /// has scope `admin` and sees all projects.
-#[utoipa::path(post, path = "/public_api/v1/deployments", tag = "deployments", operation_id = "createDeployment",
+#[utoipa::path(post, path = "/deployments", tag = "deployments", operation_id = "createDeployment",
     request_body = NewDeploymentBody,
     responses((status = 201, description = "Made.", body = DeploymentBody)))]
 pub(crate) async fn create(

@@ -15,7 +15,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::body::DeploymentBody;
-use crate::{auth::Caller, context::Shared, error::Error};
+use crate::{auth::Caller, context::Shared, error::Error, openapi::vocabulary::LabelText};
 
 /// Deployments per piece; shorter lists are sent as a whole.
 const PIECE_DEPLOYMENTS_MAX: u32 = 500;
@@ -28,9 +28,10 @@ pub(crate) struct ListedDeployment {
     deployment: DeploymentBody,
     /// The name of its project.
     #[serde(rename = "projectName")]
+    #[schema(value_type = LabelText)]
     project_name: String,
     /// Always `v5`.
-    #[schema(example = "v5")]
+    #[schema(example = "v5", pattern = "^v5$")]
     version: &'static str,
 }
 
@@ -38,7 +39,7 @@ pub(crate) struct ListedDeployment {
 ///
 /// A long list is sent in pieces, each as it stands when it is read: if the store fails between two
 /// of them, the connection is broken off, so that what came is no JSON.
-#[utoipa::path(get, path = "/public_api/v1/deployments", tag = "deployments", operation_id = "listDeployments",
+#[utoipa::path(get, path = "/deployments", tag = "deployments", operation_id = "listDeployments",
     responses((status = 200, description = "A bare array.", body = [ListedDeployment])))]
 pub(crate) async fn list(State(api): State<Shared>, caller: Caller) -> Result<Response, Error> {
     api.limited(&caller, "/deployments", Method::Neighbours, async {

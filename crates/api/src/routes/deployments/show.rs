@@ -6,11 +6,14 @@ use axum::{
 use certward_store::Method;
 
 use super::body::DeploymentBody;
-use crate::{auth::Caller, context::Shared, detail::Detail, error::Error, path_id::PathId};
+use crate::{
+    auth::Caller, context::Shared, detail::Detail, error::Error, openapi::vocabulary::DeploymentIdText,
+    path_id::PathId,
+};
 
 /// One deployment. Any scope.
-#[utoipa::path(get, path = "/public_api/v1/deployments/{id}", tag = "deployments", operation_id = "getDeployment",
-    params(("id" = String, Path, description = "The deployment's id.")),
+#[utoipa::path(get, path = "/deployments/{id}", tag = "deployments", operation_id = "getDeployment",
+    params(("id" = DeploymentIdText, Path, description = "The deployment's id.")),
     responses((status = 200, description = "The deployment.", body = DeploymentBody)))]
 pub(crate) async fn show(State(api): State<Shared>, caller: Caller, id: PathId) -> Result<Response, Error> {
     let deployment = api.deployment(&caller, None, &id).await?;

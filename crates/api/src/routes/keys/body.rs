@@ -1,4 +1,7 @@
-use crate::wire_time;
+use crate::{
+    openapi::vocabulary::{ApiKeyText, LabelText, ProjectIdText, ScopeWord, UtcMinuteText, UtcTimeText},
+    wire_time,
+};
 use certward_store::{ApiKeyRecord, ProjectId};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -9,21 +12,23 @@ use utoipa::ToSchema;
 #[schema(as = Key)]
 pub(crate) struct KeyBody {
     /// The public half: the user name of HTTP Basic.
+    #[schema(value_type = ApiKeyText)]
     api_key: String,
     /// For people.
+    #[schema(value_type = LabelText)]
     name: String,
-    /// What it may do: `tls`, `tls:read`, `deployments`, `admin`.
+    #[schema(value_type = Vec<ScopeWord>, min_items = 1, max_items = 4)]
     scopes: Vec<&'static str>,
-    /// The projects it sees; absent: all.
+    /// The projects it sees; absent: all. Empty once they are removed: it sees nothing then.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, value_type = Option<Vec<ProjectIdText>>, max_items = 1000)]
     projects: Option<Vec<String>>,
     /// When it was made, UTC.
-    #[schema(example = "2024-11-21 02:51")]
+    #[schema(value_type = UtcMinuteText)]
     create_at: String,
     /// From when on it is refused, UTC; absent: it does not end.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "2027-01-31 00:00:00")]
+    #[schema(nullable = false, value_type = Option<UtcTimeText>)]
     expires_at: Option<String>,
 }
 

@@ -10,7 +10,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::body::KeyBody;
-use crate::{auth::Caller, body, context::Shared, error::Error, property::Properties};
+use crate::{
+    auth::Caller,
+    body,
+    context::Shared,
+    error::Error,
+    openapi::vocabulary::{GivenTimeText, LabelText, ProjectIdText, ScopeWord, SecretKeyText},
+    property::Properties,
+};
 
 /// An API key to make.
 #[derive(ToSchema)]
@@ -18,14 +25,16 @@ use crate::{auth::Caller, body, context::Shared, error::Error, property::Propert
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct NewKeyBody {
     /// For people; at most 200 characters.
+    #[schema(value_type = LabelText)]
     name: String,
-    /// At least one of `tls`, `tls:read`, `deployments`, `admin`.
+    #[schema(value_type = Vec<ScopeWord>, min_items = 1, max_items = 4)]
     scopes: Vec<String>,
     /// The projects it is to see; absent: all.
+    #[schema(value_type = Option<Vec<ProjectIdText>>, min_items = 1, max_items = 1000)]
     projects: Option<Vec<String>>,
     /// From when on it is refused: RFC 3339, or `YYYY-MM-DD HH:MM:SS` in UTC; absent: it does not
     /// end.
-    #[schema(rename = "expiresAt", example = "2027-01-31T00:00:00Z")]
+    #[schema(rename = "expiresAt", value_type = Option<GivenTimeText>)]
     expires_at: Option<String>,
 }
 
@@ -37,12 +46,13 @@ pub(crate) struct NewKeyAnswer<'a> {
     #[serde(flatten)]
     key: KeyBody,
     /// The password of HTTP Basic.
+    #[schema(value_type = SecretKeyText)]
     secret_key: &'a str,
 }
 
 /// Makes an API key. It can have only scopes and projects that the asking key has itself, and ends
 /// no later (403). Needs scope `admin`.
-#[utoipa::path(post, path = "/public_api/v1/keys", tag = "keys", operation_id = "createKey",
+#[utoipa::path(post, path = "/keys", tag = "keys", operation_id = "createKey",
     request_body = NewKeyBody,
     responses((status = 201, description = "Made; the secret is shown once.", body = NewKeyAnswer)))]
 pub(crate) async fn create(

@@ -6,7 +6,7 @@ use crate::{auth::Caller, context::Shared, error::Error};
 
 /// The API keys, oldest first, without their secrets. A key limited to projects sees only those
 /// limited to some of its own. Needs scope `admin`.
-#[utoipa::path(get, path = "/public_api/v1/keys", tag = "keys", operation_id = "listKeys",
+#[utoipa::path(get, path = "/keys", tag = "keys", operation_id = "listKeys",
     responses((status = 200, description = "A bare array.", body = [KeyBody])))]
 pub(crate) async fn list(State(api): State<Shared>, caller: Caller) -> Result<Json<Vec<KeyBody>>, Error> {
     caller.require(Scope::Admin)?;

@@ -5,11 +5,11 @@ use axum::{
 use certward_store::{ApiKey, Scope};
 use http::StatusCode;
 
-use crate::{auth::Caller, context::Shared, error::Error, path_id::PathId};
+use crate::{auth::Caller, context::Shared, error::Error, openapi::vocabulary::ApiKeyText, path_id::PathId};
 
 /// Revokes an API key. The last `admin` key stays (409). Needs scope `admin`.
-#[utoipa::path(delete, path = "/public_api/v1/keys/{key}", tag = "keys", operation_id = "deleteKey",
-    params(("key" = String, Path, description = "The public half of the key.")),
+#[utoipa::path(delete, path = "/keys/{key}", tag = "keys", operation_id = "deleteKey",
+    params(("key" = ApiKeyText, Path, description = "The public half of the key.")),
     responses((status = 204, description = "Revoked.")))]
 pub(crate) async fn remove(State(api): State<Shared>, caller: Caller, id: PathId) -> Result<Response, Error> {
     caller.require(Scope::Admin)?;

@@ -1,4 +1,7 @@
-use crate::error::Error;
+use crate::{
+    error::Error,
+    openapi::vocabulary::{DescriptionText, HostSuffixText, LabelText, ProjectIdText, UpstreamAllowText},
+};
 use certward_store::Project;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -8,23 +11,23 @@ use utoipa::ToSchema;
 #[schema(as = Project)]
 pub(crate) struct ProjectBody {
     #[serde(rename = "projectID")]
-    #[schema(example = "default")]
+    #[schema(value_type = ProjectIdText)]
     project_id: String,
     /// For people; may be empty.
     #[serde(rename = "projectName")]
+    #[schema(value_type = LabelText)]
     project_name: String,
     /// For people; may be empty.
+    #[schema(value_type = DescriptionText)]
     description: String,
     /// Where its deployments may relay to; absent: wherever the nodes may.
     #[serde(rename = "upstreamAllow", skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    #[schema(example = json!(["10.0.0.0/8", "broker.example:1883"]))]
+    #[schema(nullable = false, value_type = Option<Vec<UpstreamAllowText>>, min_items = 1, max_items = 100)]
     upstream_allow: Option<Vec<String>>,
     /// The names that it alone may claim, with all names under them, and the only ones that it may;
     /// absent: it may claim what is no project's.
     #[serde(rename = "hostSuffixes", skip_serializing_if = "Vec::is_empty")]
-    #[schema(required = false)]
-    #[schema(example = json!(["fleet.example.com"]))]
+    #[schema(required = false, value_type = Vec<HostSuffixText>, max_items = 100)]
     host_suffixes: Vec<String>,
 }
 

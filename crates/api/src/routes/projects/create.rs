@@ -8,7 +8,14 @@ use http::StatusCode;
 use utoipa::ToSchema;
 
 use super::body::ProjectBody;
-use crate::{auth::Caller, body, context::Shared, error::Error, property::Properties};
+use crate::{
+    auth::Caller,
+    body,
+    context::Shared,
+    error::Error,
+    openapi::vocabulary::{DescriptionText, HostSuffixText, LabelText, ProjectIdText, UpstreamAllowText},
+    property::Properties,
+};
 
 /// A project to make.
 #[derive(ToSchema)]
@@ -16,26 +23,27 @@ use crate::{auth::Caller, body, context::Shared, error::Error, property::Propert
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct NewProjectBody {
     /// 1 to 63 of `a-z 0-9 -`, not starting with `-`; drawn when absent.
-    #[schema(rename = "projectID", example = "fleet")]
+    #[schema(rename = "projectID", value_type = Option<ProjectIdText>)]
     project_id: Option<String>,
     /// For people; at most 200 characters.
-    #[schema(rename = "projectName")]
+    #[schema(rename = "projectName", value_type = Option<LabelText>)]
     project_name: Option<String>,
     /// For people; at most 1000 characters.
+    #[schema(value_type = Option<DescriptionText>)]
     description: Option<String>,
     /// Where its deployments may relay to: networks (`10.0.0.0/8`), addresses, names or addresses
     /// with ports (`broker.example:1883`); absent or null: wherever the nodes may.
-    #[schema(rename = "upstreamAllow", max_items = 100)]
+    #[schema(rename = "upstreamAllow", max_items = 100, value_type = Option<Vec<UpstreamAllowText>>, min_items = 1)]
     upstream_allow: Option<Vec<String>>,
     /// The names that it alone may claim, with all names under them, and the only ones that it may.
-    #[schema(rename = "hostSuffixes", max_items = 100)]
+    #[schema(rename = "hostSuffixes", max_items = 100, value_type = Option<Vec<HostSuffixText>>)]
     host_suffixes: Option<Vec<String>>,
 }
 
 /// Makes a project. Needs scope `admin` and a key that sees all projects: any other would not see
 /// what it made. Suffixes that overlap with another project's are 422 `HOST_SUFFIX_TAKEN`, such as
 /// have hosts of other projects under them 409.
-#[utoipa::path(post, path = "/public_api/v1/projects", tag = "projects", operation_id = "createProject",
+#[utoipa::path(post, path = "/projects", tag = "projects", operation_id = "createProject",
     request_body = NewProjectBody,
     responses((status = 201, description = "Made.", body = ProjectBody)))]
 pub(crate) async fn create(

@@ -9,7 +9,7 @@ use super::body::ProjectBody;
 use crate::{auth::Caller, context::Shared, error::Error};
 
 /// The projects that the key sees, by id. Any scope.
-#[utoipa::path(get, path = "/public_api/v1/projects", tag = "projects", operation_id = "listProjects",
+#[utoipa::path(get, path = "/projects", tag = "projects", operation_id = "listProjects",
     responses((status = 200, description = "A bare array.", body = [ProjectBody])))]
 pub(crate) async fn list(State(api): State<Shared>, caller: Caller) -> Result<Response, Error> {
     api.limited(&caller, "/projects", Method::Neighbours, async {

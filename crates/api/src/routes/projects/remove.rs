@@ -6,11 +6,13 @@ use certward_lifecycle::ProjectError;
 use certward_store::{ProjectId, Scope};
 use http::StatusCode;
 
-use crate::{auth::Caller, context::Shared, error::Error, path_id::PathId};
+use crate::{
+    auth::Caller, context::Shared, error::Error, openapi::vocabulary::ProjectIdText, path_id::PathId,
+};
 
 /// Removes a project. One with deployments, and `default`, is 409. Needs scope `admin`.
-#[utoipa::path(delete, path = "/public_api/v1/projects/{id}", tag = "projects", operation_id = "deleteProject",
-    params(("id" = String, Path, description = "The project's id.")),
+#[utoipa::path(delete, path = "/projects/{id}", tag = "projects", operation_id = "deleteProject",
+    params(("id" = ProjectIdText, Path, description = "The project's id.")),
     responses((status = 204, description = "Removed.")))]
 pub(crate) async fn remove(State(api): State<Shared>, caller: Caller, id: PathId) -> Result<Response, Error> {
     caller.require(Scope::Admin)?;

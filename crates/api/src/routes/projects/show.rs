@@ -6,11 +6,13 @@ use axum::{
 use certward_store::Method;
 
 use super::body::ProjectBody;
-use crate::{auth::Caller, context::Shared, error::Error, path_id::PathId};
+use crate::{
+    auth::Caller, context::Shared, error::Error, openapi::vocabulary::ProjectIdText, path_id::PathId,
+};
 
 /// One project. Any scope.
-#[utoipa::path(get, path = "/public_api/v1/projects/{id}", tag = "projects", operation_id = "getProject",
-    params(("id" = String, Path, description = "The project's id.")),
+#[utoipa::path(get, path = "/projects/{id}", tag = "projects", operation_id = "getProject",
+    params(("id" = ProjectIdText, Path, description = "The project's id.")),
     responses((status = 200, description = "The project.", body = ProjectBody)))]
 pub(crate) async fn show(State(api): State<Shared>, caller: Caller, id: PathId) -> Result<Response, Error> {
     let project = api.project(&caller, &id).await?;

@@ -1,4 +1,8 @@
-use crate::{detail::Detail, wire_time};
+use crate::{
+    detail::Detail,
+    openapi::vocabulary::{CertificateNameText, NodeIdText, SentenceText, TlsTypeWord, UtcTimeText},
+    wire_time,
+};
 use certward_lifecycle::{AwaitedNodes, CertificateView, Status, TlsView};
 use certward_store::NodeId;
 use serde::Serialize;
@@ -10,13 +14,12 @@ use utoipa::ToSchema;
 #[serde(rename_all = "camelCase")]
 #[schema(as = TlsCertificate)]
 pub(crate) struct TlsBody {
-    /// `one-way` or `two-way`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "one-way", nullable = false)]
+    #[schema(nullable = false, value_type = Option<TlsTypeWord>)]
     tls_type: Option<&'static str>,
     /// The leaf's notAfter, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "2034-05-22 02:43:21", nullable = false)]
+    #[schema(nullable = false, value_type = Option<UtcTimeText>)]
     expire: Option<String>,
     /// Whole days until then, rounded down: 0 on the last day, negative afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,22 +30,22 @@ pub(crate) struct TlsBody {
     status: Option<TlsStatus>,
     /// The leaf's common name, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, value_type = Option<CertificateNameText>)]
     cn: Option<String>,
     /// What a check of the upload would find today; absent when nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<Detail>,
     /// Why, when the status is `failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, value_type = Option<SentenceText>)]
     reason: Option<String>,
     /// While it is `pending` or `failed`: the counted nodes that have not proven it yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(example = json!(["n1"]))]
+    #[schema(value_type = Vec<NodeIdText>)]
     waiting_for: Vec<String>,
     /// While it is `pending` or `failed`: lost nodes, which are not waited for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(example = json!(["n2"]))]
+    #[schema(value_type = Vec<NodeIdText>)]
     left_out: Vec<String>,
 }
 

@@ -14,6 +14,7 @@ use crate::{
     context::Shared,
     detail::Detail,
     error::Error,
+    openapi::vocabulary::{CertificateNameText, DeploymentIdText, TlsTypeWord, UtcTimeText},
     path_id::PathId,
     upload::{self, UploadBody},
     wire_time,
@@ -39,26 +40,27 @@ pub(crate) struct CheckBody {
 #[serde(rename_all = "camelCase")]
 #[schema(as = Served)]
 pub(crate) struct ServedBody {
-    /// `one-way` or `two-way`.
-    #[schema(example = "one-way")]
+    #[schema(value_type = TlsTypeWord)]
     tls_type: &'static str,
     /// The leaf's notAfter, UTC.
-    #[schema(example = "2034-05-22 02:43:21")]
+    #[schema(value_type = UtcTimeText)]
     expire: String,
     /// The leaf's common name, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, value_type = Option<CertificateNameText>)]
     cn: Option<String>,
     /// How many certificates the chain has, the leaf included.
+    #[schema(minimum = 1, maximum = 10)]
     chain_length: usize,
     /// How many client CAs would be trusted; 0 for one-way.
+    #[schema(minimum = 0, maximum = 100)]
     client_cas: usize,
 }
 
 /// Judges an upload without storing anything: 200 with all findings, also where POST or PUT would
 /// refuse it.
-#[utoipa::path(post, path = "/public_api/v1/deployments/{id}/tls/check", tag = "tls", operation_id = "checkTls",
-    params(("id" = String, Path, description = "The deployment's id.")),
+#[utoipa::path(post, path = "/deployments/{id}/tls/check", tag = "tls", operation_id = "checkTls",
+    params(("id" = DeploymentIdText, Path, description = "The deployment's id.")),
     request_body = UploadBody,
     responses((status = 200, description = "The findings, and what would be served.", body = CheckBody)))]
 pub(crate) async fn check(

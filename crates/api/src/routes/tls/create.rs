@@ -7,12 +7,15 @@ use super::{
     body::TlsBody,
     set::{CertificateWrite, set},
 };
-use crate::{auth::Caller, context::Shared, error::Error, path_id::PathId, upload::UploadBody};
+use crate::{
+    auth::Caller, context::Shared, error::Error, openapi::vocabulary::DeploymentIdText, path_id::PathId,
+    upload::UploadBody,
+};
 
 /// Sets the first certificate of a deployment; where one is set already it is 422
 /// `TLS_ALREADY_EXISTS`.
-#[utoipa::path(post, path = "/public_api/v1/deployments/{id}/tls", tag = "tls", operation_id = "createTls",
-    params(("id" = String, Path, description = "The deployment's id.")),
+#[utoipa::path(post, path = "/deployments/{id}/tls", tag = "tls", operation_id = "createTls",
+    params(("id" = DeploymentIdText, Path, description = "The deployment's id.")),
     request_body = UploadBody,
     responses((status = 200, description = "Durable; `pending` until every counted node has proved it.", body = TlsBody)))]
 pub(crate) async fn create(

@@ -12,7 +12,17 @@ use certward_store::{DeploymentId, Method, NodeId, Scope};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{auth::Caller, context::Shared, error::Error, path_id::PathId, wire_time};
+use crate::{
+    auth::Caller,
+    context::Shared,
+    error::Error,
+    openapi::vocabulary::{
+        AddressText, CauseText, CertificateNameText, DeploymentIdText, FingerprintText, NodeIdText,
+        SentenceText, UtcTimeText,
+    },
+    path_id::PathId,
+    wire_time,
+};
 
 /// The body stays an array, so what is missing from it stands here.
 const SILENT_NODES: HeaderName = HeaderName::from_static("certward-silent-nodes");
@@ -25,32 +35,34 @@ const ALL_OTHERS: HeaderValue = HeaderValue::from_static("*");
 #[schema(as = TlsFailure)]
 pub(crate) struct FailureBody {
     /// When, UTC, by the clock of the node.
-    #[schema(example = "2026-11-25 02:43:21")]
+    #[schema(value_type = UtcTimeText)]
     at: String,
     /// The node that saw it.
-    #[schema(example = "n1")]
+    #[schema(value_type = NodeIdText)]
     node: String,
     /// The address that the device came from.
-    #[schema(example = "192.0.2.7:50123")]
+    #[schema(value_type = AddressText)]
     address: String,
     /// The server name that the device sent, if it came so far.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, max_length = 1024, example = "mqtt.example.com")]
     server_name: Option<Box<str>>,
     /// `1.2` or `1.3`, once it was agreed on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, pattern = "^1[.][0-3]$", example = "1.3")]
     tls_version: Option<Cow<'static, str>>,
     /// The cause, from the list in docs/handshake-failures.md.
-    #[schema(example = "certificate_expired")]
+    #[schema(value_type = CauseText)]
     cause: Cow<'static, str>,
     /// What came, where the cause alone does not say it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "MQTT level 6")]
+    #[schema(nullable = false, example = "MQTT level 6", max_length = 4096)]
     detail: Option<Box<str>>,
     /// What that means.
+    #[schema(value_type = SentenceText)]
     message: Cow<'static, str>,
     /// What to do about it.
+    #[schema(value_type = SentenceText)]
     remedy: Cow<'static, str>,
     /// The certificate that the device sent. Absent if it sent none, or was refused before it
     /// could.
@@ -71,22 +83,22 @@ pub(crate) struct FailureBody {
 pub(crate) struct ClientCertificateBody {
     /// At most 160 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "CN=meter-7, O=Example")]
+    #[schema(nullable = false, value_type = Option<CertificateNameText>)]
     subject: Option<Box<str>>,
     /// At most 160 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "CN=Example Device CA")]
+    #[schema(nullable = false, value_type = Option<CertificateNameText>)]
     issuer: Option<Box<str>>,
     /// Lower-case hexadecimal digits, two for each byte.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "4d0b6a1f")]
+    #[schema(nullable = false, example = "4d0b6a1f", pattern = "^([0-9a-f]{2})*$", max_length = 64)]
     serial: Option<Box<str>>,
     /// Its end, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "2034-05-22 02:43:21")]
+    #[schema(nullable = false, value_type = Option<UtcTimeText>)]
     not_after: Option<String>,
     /// SHA-256 of its DER, 64 lower-case hexadecimal digits.
-    #[schema(example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
+    #[schema(value_type = FingerprintText)]
     fingerprint: Box<str>,
 }
 
@@ -96,7 +108,7 @@ pub(crate) struct ClientCertificateBody {
 #[schema(as = NeededCa)]
 pub(crate) struct NeededCaBody {
     /// Its name, at most 160 characters.
-    #[schema(example = "CN=Example Device CA")]
+    #[schema(value_type = CertificateNameText)]
     name: Box<str>,
     /// Whether a client CA of the deployment has this name: then it has another key.
     name_known: bool,
@@ -105,8 +117,8 @@ pub(crate) struct NeededCaBody {
 /// The newest failed handshakes of a deployment on all nodes with a gateway, newest first, at most
 /// 50 of each. Nodes that do not answer within a second are named in a header. Counted on its own.
 /// 404 `NOT_FOUND` if no node has a gateway.
-#[utoipa::path(get, path = "/public_api/v1/deployments/{id}/tls/failures", tag = "tls", operation_id = "listTlsFailures",
-    params(("id" = String, Path, description = "The deployment's id.")),
+#[utoipa::path(get, path = "/deployments/{id}/tls/failures", tag = "tls", operation_id = "listTlsFailures",
+    params(("id" = DeploymentIdText, Path, description = "The deployment's id.")),
     responses((status = 200, description = "The failures, newest first.", body = Vec<FailureBody>,
         headers(("Certward-Silent-Nodes" = Option<String>, description = "The nodes with a gateway that have not \
             answered, separated by commas; `*` for all but the one that answers. Absent if none is missing.")))))]

@@ -6,13 +6,16 @@ use axum::{
 use certward_store::{Method, Scope};
 use http::{StatusCode, Uri};
 
-use crate::{auth::Caller, context::Shared, detail::Detail, error::Error, path_id::PathId};
+use crate::{
+    auth::Caller, context::Shared, detail::Detail, error::Error, openapi::vocabulary::DeploymentIdText,
+    path_id::PathId,
+};
 
 /// Removes the certificate of a deployment, erases its keys and disconnects its clients.
 ///
 /// It takes no query parameter: one is 422, since it asks for something that would not be done.
-#[utoipa::path(delete, path = "/public_api/v1/deployments/{id}/tls", tag = "tls", operation_id = "deleteTls",
-    params(("id" = String, Path, description = "The deployment's id.")),
+#[utoipa::path(delete, path = "/deployments/{id}/tls", tag = "tls", operation_id = "deleteTls",
+    params(("id" = DeploymentIdText, Path, description = "The deployment's id.")),
     responses((status = 204, description = "Durable; the nodes stop serving it.")))]
 pub(crate) async fn remove(
     State(api): State<Shared>,

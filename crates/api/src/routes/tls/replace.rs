@@ -7,11 +7,14 @@ use super::{
     body::TlsBody,
     set::{CertificateWrite, set},
 };
-use crate::{auth::Caller, context::Shared, error::Error, path_id::PathId, upload::UploadBody};
+use crate::{
+    auth::Caller, context::Shared, error::Error, openapi::vocabulary::DeploymentIdText, path_id::PathId,
+    upload::UploadBody,
+};
 
 /// Replaces the certificate of a deployment; where none is set it is 404 `TLS_NOT_FOUND`.
-#[utoipa::path(put, path = "/public_api/v1/deployments/{id}/tls", tag = "tls", operation_id = "replaceTls",
-    params(("id" = String, Path, description = "The deployment's id.")),
+#[utoipa::path(put, path = "/deployments/{id}/tls", tag = "tls", operation_id = "replaceTls",
+    params(("id" = DeploymentIdText, Path, description = "The deployment's id.")),
     request_body = UploadBody,
     responses((status = 200, description = "Durable; `pending` until every counted node has proved it.", body = TlsBody)))]
 pub(crate) async fn replace(

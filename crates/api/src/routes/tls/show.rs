@@ -14,6 +14,7 @@ use crate::{
     auth::Caller,
     context::{Context, Shared},
     error::Error,
+    openapi::vocabulary::DeploymentIdText,
     path_id::PathId,
     prefer,
 };
@@ -22,9 +23,9 @@ use crate::{
 ///
 /// With `Prefer: wait=N` (at most 60) the answer is held until the status is neither `pending` nor
 /// `terminated`, or N seconds have passed; it counts as one request.
-#[utoipa::path(get, path = "/public_api/v1/deployments/{id}/tls", tag = "tls", operation_id = "getTls",
-    params(("id" = String, Path, description = "The deployment's id."),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: hold the answer up to N seconds.")),
+#[utoipa::path(get, path = "/deployments/{id}/tls", tag = "tls", operation_id = "getTls",
+    params(("id" = DeploymentIdText, Path, description = "The deployment's id."),
+        ("Prefer" = Option<String>, Header, example = "wait=30", description = "`wait=N`: hold the answer up to N seconds, 60 at most. What is not understood is ignored.")),
     responses((status = 200, description = "The newest accepted upload; `{}` without one.", body = TlsBody)))]
 pub(crate) async fn show(
     State(api): State<Shared>,
