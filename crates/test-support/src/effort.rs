@@ -13,6 +13,8 @@ pub struct Effort {
     pub rekey_kills: usize,
     /// Certificate swaps under load.
     pub swaps: usize,
+    /// Generated requests for each operation of the API.
+    pub api_examples: usize,
     /// Take-overs under load.
     pub takeovers: usize,
     /// Pinging connections during the swaps.
@@ -53,6 +55,7 @@ pub fn effort() -> Effort {
         backup_kills: if full { 300 } else { 12 },
         rekey_kills: if full { 100 } else { 6 },
         swaps,
+        api_examples: if full { 300 } else { 5 },
         takeovers,
         pinging_connections: 100,
         handshake_workers: 8,
