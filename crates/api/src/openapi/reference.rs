@@ -256,6 +256,12 @@ impl Printer<'_> {
         self.line("A field is always there unless it is «optional»; in a request `null` counts as absent.\n");
         let mut text = String::new();
         for (name, schema) in self.schemas() {
+            if let Schema::OneOf(one) = schema {
+                let kinds: Vec<_> = one.items.iter().map(kind).collect();
+                let (description, kinds) = (wrapped(description(schema)), kinds.join(" or "));
+                text.push_str(&format!("### {name}\n\n{description}\n\n{kinds}\n\n"));
+                continue;
+            }
             let parts = parts(schema);
             if parts.iter().all(|part| part.properties.is_empty()) && !matches!(schema, Schema::AllOf(_)) {
                 continue;

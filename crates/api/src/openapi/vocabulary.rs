@@ -98,6 +98,12 @@ closed_lists! {
     ChannelTypeWord "ChannelType"
         "How an alert is sent."
         ["webhook", "mail"];
+    WebhookTypeWord "WebhookType"
+        "Alerts are sent as signed requests (Standard Webhooks)."
+        ["webhook"];
+    MailTypeWord "MailType"
+        "Alerts are sent as mail."
+        ["mail"];
     ListenerWord "Listener"
         "MQTT over TLS, or over secure WebSockets."
         ["mqtts", "wss"];

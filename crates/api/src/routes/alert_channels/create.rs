@@ -15,16 +15,28 @@ use crate::{
     body,
     context::Shared,
     error::Error,
-    openapi::vocabulary::{ChannelTypeWord, LabelText, MailAddressText, MailSecurityWord, ProjectIdText},
+    openapi::vocabulary::{
+        LabelText, MailAddressText, MailSecurityWord, MailTypeWord, ProjectIdText, WebhookTypeWord,
+    },
     property::Properties,
 };
 
-/// An alert channel to make.
+/// An alert channel to make: a webhook or mail. Fields of the other are ignored.
 #[derive(ToSchema)]
+#[serde(untagged)]
 #[schema(as = NewAlertChannel)]
 #[expect(dead_code, reason = "only its schema is used")]
-pub(crate) struct NewChannelBody {
-    #[schema(rename = "type", value_type = ChannelTypeWord)]
+pub(crate) enum NewChannelBody {
+    Webhook(NewWebhookBody),
+    Mail(NewMailBody),
+}
+
+/// A webhook to make.
+#[derive(ToSchema)]
+#[schema(as = NewWebhookChannel)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct NewWebhookBody {
+    #[schema(rename = "type", value_type = WebhookTypeWord)]
     kind: String,
     /// For people.
     #[schema(value_type = Option<LabelText>)]
@@ -32,39 +44,51 @@ pub(crate) struct NewChannelBody {
     /// Whose alerts; absent: those of all projects and the operator's.
     #[schema(rename = "projectID", value_type = Option<ProjectIdText>)]
     project_id: Option<String>,
-    /// Of a webhook: http or https.
+    /// http or https.
     #[schema(
         pattern = "^[Hh][Tt][Tt][Pp][Ss]?://",
         max_length = 2048,
         example = "https://hooks.example.com/certward"
     )]
-    url: Option<String>,
-    /// Of a webhook: `whsec_` and 24 to 64 bytes in base64, as Standard Webhooks has it; drawn when
-    /// absent.
+    url: String,
+    /// `whsec_` and 24 to 64 bytes in base64, as Standard Webhooks has it; drawn when absent.
     #[schema(pattern = "^whsec_[A-Za-z0-9+/]{32,86}={0,2}$", max_length = 94)]
     secret: Option<String>,
-    /// Of mail: the server's name or address.
+}
+
+/// Mail to make.
+#[derive(ToSchema)]
+#[schema(as = NewMailChannel)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct NewMailBody {
+    #[schema(rename = "type", value_type = MailTypeWord)]
+    kind: String,
+    /// For people.
+    #[schema(value_type = Option<LabelText>)]
+    name: Option<String>,
+    /// Whose alerts; absent: those of all projects and the operator's.
+    #[schema(rename = "projectID", value_type = Option<ProjectIdText>)]
+    project_id: Option<String>,
+    /// The server's name or address.
     #[schema(min_length = 1, max_length = 253, example = "smtp.example.com")]
-    host: Option<String>,
-    /// Of mail: 465 with `tls`, 587 with `starttls`, 25 with `plain` when absent.
+    host: String,
+    /// 465 with `tls`, 587 with `starttls`, 25 with `plain` when absent.
     #[schema(minimum = 1, maximum = 65535, example = 587)]
     port: Option<u16>,
-    /// Of mail: `tls` (from the first byte), `starttls` (required), or `plain`; `starttls` when
-    /// absent.
+    /// `starttls` when absent.
     #[schema(value_type = Option<MailSecurityWord>)]
     security: Option<String>,
-    /// Of mail: who authenticates.
+    /// Who authenticates.
     #[schema(min_length = 1, max_length = 255)]
     username: Option<String>,
-    /// Of mail.
     #[schema(min_length = 1, max_length = 255, format = Password)]
     password: Option<String>,
-    /// Of mail: the sender's address.
-    #[schema(value_type = Option<MailAddressText>)]
-    from: Option<String>,
-    /// Of mail: 1 to 20 addresses.
-    #[schema(value_type = Option<Vec<MailAddressText>>, min_items = 1, max_items = 20)]
-    to: Option<Vec<String>>,
+    /// The sender's address.
+    #[schema(value_type = MailAddressText)]
+    from: String,
+    /// 1 to 20 addresses.
+    #[schema(value_type = Vec<MailAddressText>, min_items = 1, max_items = 20)]
+    to: Vec<String>,
 }
 
 /// A new alert channel. The secret of a webhook is shown here and never again.
