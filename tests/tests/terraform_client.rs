@@ -241,6 +241,11 @@ fn what_is_refused_is_shown_by_status_and_code() {
     ] {
         assert_eq!(provider.set(method, id, &upload), Err(expected.to_owned()), "{method} {id}");
     }
+    // What the provider's emqxcloud_deployment sends.
+    let bought = json!({"projectID": "default", "platform": "aws", "region": "eu-central-1", "connections": 1000,
+        "tps": 1000, "deploymentType": "dedicatedFlex", "deploymentVersion": "v5", "freeTrial": false});
+    let refused = provider.send("POST", "/deployments", Some(&bought));
+    assert_eq!(refused, Err((422, "HTTP 422 (code UPSTREAM_INVALID)".to_owned())));
     provider.set("POST", ID, &leaf.one_way()).unwrap();
     let again = provider.set("POST", ID, &leaf.one_way());
     assert_eq!(again, Err("HTTP 422 (code TLS_ALREADY_EXISTS)".to_owned()), "there is no import");
