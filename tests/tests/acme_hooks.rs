@@ -359,6 +359,68 @@ fn a_hook_waits_for_a_database_that_is_away() {
     succeeds_after(stage, |_| server.resume());
 }
 
+/// With a program in certward's place, which says what it was given.
+#[test]
+fn the_hooks_key_goes_where_its_configuration_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("certward");
+    fs::write(&program, "#!/bin/sh\nenv | grep ^CERTWARD_ | sort\necho \"$@\"\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let conf = folder.path().join("deploy.conf");
+    let call = |settings: &str| {
+        fs::write(&conf, format!("name = d1\n{settings}")).unwrap();
+        let mut command = Command::new(hooks().join("certward-deploy"));
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.args(["name", "/c.pem", "/k.pem"]).env("PATH", format!("{}:{path}", folder.path().display()));
+        command.env_remove("CERTWARD_BIN").env("CERTWARD_DEPLOY_CONF", &conf);
+        for name in ["API_KEY", "SECRET_KEY", "KEY_FILE", "LOGIN", "URL", "CA_FILE"] {
+            command.env(format!("CERTWARD_{name}"), "of-the-caller");
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    let said = call("");
+    assert!(!said.contains("of-the-caller"), "{said}");
+    assert!(said.contains(&format!("--key-file {}/renewals.json", folder.path().display())), "{said}");
+    let said = call(
+        "CERTWARD_URL = https://certward.example\nCERTWARD_CA_FILE = /ca.pem\nCERTWARD_KEY_FILE = /key.json\n",
+    );
+    assert!(!said.contains("of-the-caller"), "{said}");
+    for part in ["CERTWARD_URL=https://certward.example", "CERTWARD_CA_FILE=/ca.pem", "--key-file /key.json"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn a_call_that_hangs_is_ended_and_its_deployment_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("certward");
+    fs::write(&program, "#!/bin/sh\nexec sleep 600\n").unwrap();
+    // The time of the hook, in place of the system's.
+    fs::write(folder.path().join("timeout"), "#!/bin/sh\necho \"limit $1\"\nexit 124\n").unwrap();
+    for file in ["certward", "timeout"] {
+        fs::set_permissions(folder.path().join(file), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let conf = folder.path().join("deploy.conf");
+    fs::write(&conf, "name = d1 d2\n").unwrap();
+    let mut command = Command::new(hooks().join("certward-deploy"));
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}", folder.path().display())).env("CERTWARD_DEPLOY_CONF", &conf);
+    command
+        .env("LEGO_CERT_DOMAIN", "name")
+        .env("LEGO_CERT_PATH", "/c.pem")
+        .env("LEGO_CERT_KEY_PATH", "/k.pem");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output);
+    assert!(
+        said.contains("d1 was not served within 100 s") && said.contains("NOT deployed: d1 d2"),
+        "{said}"
+    );
+}
+
 #[test]
 fn shellcheck_finds_nothing() {
     let files = fs::read_dir(hooks()).unwrap().map(|entry| entry.unwrap().path());

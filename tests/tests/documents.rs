@@ -38,6 +38,10 @@ impl Machine {
              [[gateway.listener]]\nlisten = \"127.0.0.1:{wss}\"\nprotocol = \"wss\"\n"
         );
         fs::write(folder.path().join("certward.toml"), configuration).unwrap();
+        // So that the deploy hook finds the API.
+        fs::create_dir(folder.path().join("etc")).unwrap();
+        let url = format!("CERTWARD_URL = http://127.0.0.1:{api}/public_api/v1\n");
+        fs::write(folder.path().join("etc/deploy.conf"), url).unwrap();
         Self { folder, broker, ports }
     }
 
