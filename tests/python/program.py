@@ -17,6 +17,7 @@ from certward_client.models import (
     TlsStatus,
     TlsType,
     Upload,
+    UploadType,
 )
 from certward_client.types import Unset
 
@@ -33,7 +34,7 @@ def client_of_the_environment() -> AuthenticatedClient:
 
 def upload(certificate: str, key: str) -> Upload:
     with open(certificate, encoding="ascii") as cert, open(key, encoding="ascii") as private:
-        return Upload(tls_type=TlsType.ONE_WAY, cert=cert.read(), key=private.read())
+        return Upload(tls_type=UploadType.ONE_WAY, cert=cert.read(), key=private.read())
 
 
 def accepted(answer: Error | TlsCertificate | None) -> TlsCertificate:

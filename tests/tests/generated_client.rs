@@ -45,14 +45,14 @@ fn a_typed_client_is_generated_without_warnings_and_works() {
     assert!(checked.contains("Success: no issues found"), "{checked}");
     let checked = output_of(mypy().arg(&program).env("MYPYPATH", folder));
     assert!(checked.contains("Success: no issues found"), "{checked}");
-    // The check can fail: a text is no TlsType.
+    // The check can fail: a text is no UploadType.
     let wrong = std::fs::read_to_string(&program)
         .unwrap()
-        .replace("tls_type=TlsType.ONE_WAY", "tls_type=\"One-Way\"");
+        .replace("tls_type=UploadType.ONE_WAY", "tls_type=\"One-Way\"");
     let wrong_program = folder.join("wrong.py");
     std::fs::write(&wrong_program, wrong).unwrap();
     let refused = run(mypy().arg(&wrong_program).env("MYPYPATH", folder));
-    assert!(text(&refused).contains("expected \"TlsType\""), "{}", text(&refused));
+    assert!(text(&refused).contains("expected \"UploadType\""), "{}", text(&refused));
 
     let api = scene.api();
     let leaf = scene.authority.server(&["typed.example.com"]);

@@ -27,7 +27,7 @@ fn every_answer_is_one_that_the_document_has() {
     ] {
         let mut command = tools.program("schemathesis");
         command.arg("--config-file").arg(PythonTools::file("schemathesis.toml")).arg("run").arg(&document);
-        command.args([which, "operation", "--url", &base, "--phases", phases]);
+        command.args([which, "beside the base", "--url", &base, "--phases", phases]);
         command.args(["--max-examples", &examples, "--continue-on-failure", "--no-color"]);
         command.args(["--auth", &format!("{}:{}", api.key, api.secret)]);
         if !soak {

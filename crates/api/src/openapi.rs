@@ -135,7 +135,7 @@ pub(crate) fn operations() -> Vec<(&'static str, String)> {
         (name = "nodes", description = "Running certwards."),
         (name = "expiry", description = "What ends, and the alerts about it."),
         (name = "audit", description = "Who changed what, and what was refused."),
-        (name = "operation", description = "Beside the base path, and without a key."),
+        (name = "beside the base", description = "Beside the base path, and without a key."),
     ),
     modifiers(&CommonParts)
 )]
@@ -187,5 +187,5 @@ fn server(url: &str, description: &str) -> Server {
 /// By its tag: annotations know no base.
 fn is_under_base(item: &PathItem) -> bool {
     let tags = item.get.as_ref().and_then(|operation| operation.tags.as_ref());
-    !tags.is_some_and(|tags| tags.iter().any(|tag| tag == "operation"))
+    !tags.is_some_and(|tags| tags.iter().any(|tag| tag == "beside the base"))
 }

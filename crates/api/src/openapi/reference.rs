@@ -25,7 +25,7 @@ Every request and answer of the HTTP API, made from its OpenAPI document (`GET /
 
 const COMMON: &str = "## What all have in common
 
-Paths are relative to `/public_api/v1`, but for those [beside the base](#operation). Log in with
+Paths are relative to `/public_api/v1`, but for those [beside the base](#beside-the-base). Log in with
 HTTP Basic: the user name is the API key, the password its secret key. A scope is what the key
 needs; `admin` may do all, and `tls` may also what `tls:read` may. A limit is that of the default
 configuration, per key, deployment and method; [the guide](limits.md#requests-to-the-api) says how

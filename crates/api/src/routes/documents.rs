@@ -8,7 +8,7 @@ use crate::context::Shared;
 /// This document.
 ///
 /// Needs no key. A client that has it sends `If-None-Match`.
-#[utoipa::path(get, path = "/openapi.json", tag = "operation", operation_id = "openapi", security(()),
+#[utoipa::path(get, path = "/openapi.json", tag = "beside the base", operation_id = "openapi", security(()),
     responses(
         (status = 200, description = "An OpenAPI 3.1 document.", content_type = "application/json", body = Object),
         (status = 304, description = "The client has it.")))]
@@ -22,7 +22,7 @@ const REFERRER: (HeaderName, HeaderValue) =
 /// The same as a page, without scripts.
 ///
 /// Needs no key, nor any other file or host.
-#[utoipa::path(get, path = "/docs", tag = "operation", operation_id = "docs", security(()),
+#[utoipa::path(get, path = "/docs", tag = "beside the base", operation_id = "docs", security(()),
     responses(
         (status = 200, description = "HTML.", content_type = "text/html", body = String),
         (status = 304, description = "The client has it.")))]

@@ -36,7 +36,7 @@ pub(crate) struct ReadyBody {
 }
 
 /// The program runs. Needs no key.
-#[utoipa::path(get, path = "/healthz", tag = "operation", operation_id = "health", security(()),
+#[utoipa::path(get, path = "/healthz", tag = "beside the base", operation_id = "health", security(()),
     responses((status = 200, description = "It does.", body = HealthBody)))]
 pub(crate) async fn healthz() -> Json<HealthBody> {
     Json(HealthBody { status: "alive" })
@@ -45,7 +45,7 @@ pub(crate) async fn healthz() -> Json<HealthBody> {
 /// This node serves devices, or, where it has no gateway, the API. A store that is away makes no
 /// gateway less ready, for then every node would be taken away from its devices at once; `store`
 /// says so. A node without a gateway is not ready then. Needs no key.
-#[utoipa::path(get, path = "/readyz", tag = "operation", operation_id = "ready", security(()),
+#[utoipa::path(get, path = "/readyz", tag = "beside the base", operation_id = "ready", security(()),
     responses(
         (status = 200, description = "It does.", body = ReadyBody),
         (status = 503, description = "It does not, not yet, or not any more.", body = ReadyBody)))]

@@ -18,7 +18,7 @@ use crate::{
 ///
 /// Without a key on loopback only, and as `localhost`, `127.0.0.1` or `[::1]`; else with any valid
 /// key.
-#[utoipa::path(get, path = "/metrics", tag = "operation", operation_id = "metrics", security((), ("basic" = [])),
+#[utoipa::path(get, path = "/metrics", tag = "beside the base", operation_id = "metrics", security((), ("basic" = [])),
     responses((status = 200, description = "OpenMetrics 1.0 if `Accept` names it, else Prometheus' text format 0.0.4.",
         content((String = "text/plain"), (String = "application/openmetrics-text"))),
         (status = 421, description = "`HOST_NOT_LOOPBACK`: without a key, and the host is not this machine's own.", body = ErrorBody)))]

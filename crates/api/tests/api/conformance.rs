@@ -68,7 +68,7 @@ pub(crate) fn check(method: &str, target: &str, answer: &Answer) {
 /// Under the base, or beside it.
 fn item(path: &str) -> Option<(&'static str, &'static Value)> {
     let paths = DOCUMENT["paths"].as_object()?;
-    let is_beside = |item: &Value| item["get"]["tags"][0] == "operation";
+    let is_beside = |item: &Value| item["get"]["tags"][0] == "beside the base";
     let found = paths.iter().find(|(template, item)| match path.strip_prefix(BASE) {
         Some(rest) => !is_beside(item) && matches(template, rest),
         None => is_beside(item) && *template == path,

@@ -31,7 +31,7 @@ async fn projects_and_deployments_are_listed_in_the_contracts_words() {
         "recordBytes": 16384,
         "createAt": "2026-11-25 12:00", "upstream": "127.0.0.1:1883", "hosts": ["ge6a1a75.example.com"],
         "profile": "default", "proxyProtocol": "none", "proxyIdentity": "cn", "connected": 0,
-        "lastFailure": {"at": "1970-01-01 00:01:01", "cause": "certificate_expired"},
+        "lastFailure": {"at": "2026-11-25 11:58:20", "cause": "certificate_unknown_issuer"},
     });
     assert_eq!(world.get("/deployments/ge6a1a75").send().await.json(), one);
     one["projectName"] = projects[0]["projectName"].clone();
@@ -261,21 +261,18 @@ async fn failed_handshakes_are_shown_with_cause_and_remedy_and_counted_on_their_
     let answer = world.get("/deployments/ge6a1a75/tls/failures").send().await;
     assert_eq!((answer.status, answer.header("ratelimit-remaining")), (200, Some("59")));
     assert_eq!(answer.header("certward-silent-nodes"), None);
-    let bare = json!({"at": "1970-01-01 00:00:00", "node": "node-1", "address": "192.0.2.7:50123", "cause": "certificate_expired",
-        "message": "It has expired.", "remedy": "Renew it."});
-    let mut full = bare.clone();
-    full["at"] = json!("1970-01-01 00:01:01");
-    full["serverName"] = json!("a.test");
-    full["tlsVersion"] = json!("1.3");
-    full["detail"] = json!("MQTT level 6");
-    full["clientCertificate"] = json!({"subject": "CN=meter-7", "issuer": "CN=Meters", "serial": "0a1b",
-        "notAfter": "1970-01-01 00:00:00", "fingerprint": "9f86".repeat(16)});
-    full["neededCa"] = json!({"name": "CN=Meters", "nameKnown": false});
-    full["remedy"] = json!(
-        "Add the CA \"CN=Meters\" to the client CAs: certward tls set ge6a1a75 --cert CERT --key KEY \
-         --client-ca FILE, where FILE holds all of them; or let the device send its intermediates too."
-    );
-    assert_eq!(answer.json(), json!([full, bare]));
+    let remedy = "Add the CA \"CN=Meters\" to the client CAs: certward tls set ge6a1a75 --cert CERT --key KEY \
+                  --client-ca FILE, where FILE holds all of them; or let the device send its intermediates too.";
+    let certificate = json!({"subject": "CN=meter-7", "issuer": "CN=Meters", "serial": "0a1b",
+        "notAfter": "2027-11-25 12:00:00", "fingerprint": "9f86".repeat(16)});
+    let stranger = json!({"at": "2026-11-25 11:58:20", "node": "node-1", "address": "192.0.2.7:50123",
+        "serverName": "mqtt.example.com", "tlsVersion": "1.3", "cause": "certificate_unknown_issuer",
+        "message": "No client CA of the deployment issued the device's certificate.", "remedy": remedy, "clientCertificate": certificate,
+        "neededCa": {"name": "CN=Meters", "nameKnown": false}});
+    let too_new = json!({"at": "2026-11-25 11:57:19", "node": "node-1", "address": "192.0.2.7:50123",
+        "cause": "wrong_protocol", "detail": "MQTT level 6", "message": "Inside TLS the device spoke another protocol than the listener's.",
+        "remedy": "Point the device to the port of its protocol."});
+    assert_eq!(answer.json(), json!([stranger, too_new]));
     let deployment = world.get("/deployments/ge6a1a75").send().await;
     assert_eq!(deployment.header("ratelimit-remaining"), Some("59"));
     let nothing = world.get("/deployments/nothere/tls/failures").outcome().await;

@@ -23,7 +23,7 @@ use certward_store::{
 use certward_test_support::{HandClock, Leaf, PostgresServer, server_params, unchunked};
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, Connection};
-use time::OffsetDateTime;
+use time::macros::datetime;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -79,18 +79,29 @@ impl NodeView for FakeGateway {
         (!self.absent.load(Ordering::SeqCst)).then(node_1)
     }
     fn recent_failures(&self, _: &DeploymentId) -> Vec<FailedHandshake> {
-        let failed = |at| FailedHandshake {
-            at: Timestamp(at),
+        let stranger = FailedHandshake {
+            at: Timestamp::from_time(datetime!(2026-11-25 11:58:20 UTC)),
             peer: "192.0.2.7:50123".parse().unwrap(),
-            cause: "certificate_expired".into(),
-            meaning: "It has expired.".into(),
-            remedy: "Renew it.".into(),
-            server_name: (at > 0).then(|| "a.test".into()),
-            tls_version: (at > 0).then_some("1.3".into()),
-            detail: (at > 0).then(|| "MQTT level 6".into()),
-            client_certificate: (at > 0).then(|| Box::new(client_certificate())),
+            cause: "certificate_unknown_issuer".into(),
+            meaning: "No client CA of the deployment issued the device's certificate.".into(),
+            remedy: "Add its CA.".into(),
+            server_name: Some("mqtt.example.com".into()),
+            tls_version: Some("1.3".into()),
+            detail: None,
+            client_certificate: Some(Box::new(client_certificate())),
         };
-        vec![failed(61_000), failed(0)]
+        let too_new = FailedHandshake {
+            at: Timestamp::from_time(datetime!(2026-11-25 11:57:19 UTC)),
+            cause: "wrong_protocol".into(),
+            meaning: "Inside TLS the device spoke another protocol than the listener's.".into(),
+            remedy: "Point the device to the port of its protocol.".into(),
+            server_name: None,
+            tls_version: None,
+            detail: Some("MQTT level 6".into()),
+            client_certificate: None,
+            ..stranger.clone()
+        };
+        vec![stranger, too_new]
     }
     fn newest_failure(&self, id: &DeploymentId) -> Option<FailedHandshake> {
         self.recent_failures(id).into_iter().next()
@@ -106,7 +117,7 @@ fn client_certificate() -> ClientCertificate {
         subject: "CN=meter-7".into(),
         issuer: "CN=Meters".into(),
         serial: "0a1b".into(),
-        not_after: OffsetDateTime::UNIX_EPOCH,
+        not_after: datetime!(2027-11-25 12:00 UTC),
     };
     let needed_ca = NeededCa { name: "CN=Meters".into(), is_name_known: false };
     ClientCertificate {
@@ -170,7 +181,7 @@ impl World {
         adapt: impl FnOnce(&mut ApiSettings),
         look: impl FnOnce(&BoundApi),
     ) -> Self {
-        let begun = Timestamp::from_time(time::macros::datetime!(2026-11-25 12:00 UTC));
+        let begun = Timestamp::from_time(datetime!(2026-11-25 12:00 UTC));
         let clock = Arc::new(HandClock::at(begun));
         let address = database.address();
         let store = Store::init(&address, &MasterKey::generate(), clock.clone()).await.unwrap();

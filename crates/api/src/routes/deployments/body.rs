@@ -55,10 +55,10 @@ pub(crate) struct DeploymentBody {
     #[schema(example = "local")]
     region: String,
     status: DeploymentStatus,
-    /// How many connections each node lets in at once, 0 for no limit.
+    /// How many connections each node accepts at once, 0 for no limit.
     #[schema(minimum = 0, maximum = 1_000_000)]
     connections: i64,
-    /// How many new connections each node lets in a second, 0 for no limit.
+    /// How many new connections each node accepts a second, 0 for no limit.
     #[serde(rename = "connectionRate")]
     #[schema(minimum = 0, maximum = 1_000_000)]
     connection_rate: i64,
@@ -194,10 +194,10 @@ struct DeploymentSettings {
     proxy_protocol: Option<String>,
     #[schema(rename = "proxyIdentity", value_type = Option<ProxyIdentityWord>)]
     proxy_identity: Option<String>,
-    /// How many connections each node lets in at once; 0 for no limit.
+    /// How many connections each node accepts at once; 0 for no limit.
     #[schema(minimum = 0, maximum = 1_000_000)]
     connections: Option<u32>,
-    /// How many new connections each node lets in a second; 0 for no limit. After a quiet second as
+    /// How many new connections each node accepts a second; 0 for no limit. After a quiet second as
     /// many may come at once.
     #[schema(rename = "connectionRate", minimum = 0, maximum = 1_000_000)]
     connection_rate: Option<u32>,

@@ -17,7 +17,7 @@ use crate::{
 #[utoipa::path(post, path = "/deployments/{id}/tls", tag = "tls", operation_id = "createTls",
     params(("id" = DeploymentIdText, Path, description = "The deployment's id.")),
     request_body = UploadBody,
-    responses((status = 200, description = "Durable; `pending` until every counted node has proved it.", body = TlsBody)))]
+    responses((status = 200, description = "Stored; `pending` until every counted node has proven it.", body = TlsBody)))]
 pub(crate) async fn create(
     State(api): State<Shared>,
     caller: Caller,
