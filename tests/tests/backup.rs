@@ -485,7 +485,7 @@ fn the_scheduled_example_makes_a_backup_and_keeps_the_newest() {
     let units = workspace_root().join("contrib/systemd");
     let (service, timer) = (units.join("certward-backup.service"), units.join("certward-backup.timer"));
     let mut verify = Command::new("systemd-analyze");
-    match verify.arg("verify").arg(&service).arg(&timer).output() {
+    match verify.args(["verify", "--man=no"]).arg(&service).arg(&timer).output() {
         Ok(output) => assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output)),
         Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound),
     }
@@ -503,7 +503,7 @@ fn the_scheduled_example_makes_a_backup_and_keeps_the_newest() {
         .trim_matches('\'')
         .replace("%%", "%")
         .replace("$$", "$")
-        .replace("/usr/local/bin/certward", &certward_binary().display().to_string())
+        .replace("/usr/bin/certward", &certward_binary().display().to_string())
         .replace("/etc/certward/certward.toml", &certward.config().display().to_string());
     let mut shell = Command::new("sh");
     shell.args(["-ec", &script]).current_dir(&folder);

@@ -108,6 +108,11 @@ fn certward_serves_with_the_configuration_of_the_manifest() {
     // The pod of init.yaml has no configuration, and the volume of its own.
     let made = run(command(&["init"]).env("CERTWARD_DATA_DIR", folder.path().join("init")));
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    // The pod's log has both; the page finds the key by the brace.
+    let log = [made.stderr.clone(), made.stdout.clone()].concat();
+    let log = String::from_utf8(log).unwrap();
+    let keys: Vec<&str> = log.lines().filter(|line| line.starts_with('{')).collect();
+    assert_eq!((keys.len(), keys[0].contains("apiKey")), (1, true), "{log}");
     let _node = Process::start("certward", folder.path(), command(&["serve", "--config"]).arg(&file));
     wait_until("readiness", || {
         run(command(&["healthcheck", "--config"]).arg(&file)).status.success().then_some(())
