@@ -1,7 +1,13 @@
 //! `certward healthcheck`, the health check of containers.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use certward_tests::{Authority, Certward, Scene, Setup, run, wait_until};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    process::Command,
+};
+
+use certward_tests::{Authority, Certward, Scene, Setup, certward_binary, run, wait_until};
 use rustix::process::Signal;
 
 /// Exit code, and what it printed.
@@ -38,4 +44,28 @@ fn a_node_that_drains_is_not_ready() {
     assert!(text.contains("/readyz answers 503") && text.contains("not ready"), "{text}");
     drop(session);
     assert!(scene.certward.process().wait().success());
+}
+
+/// Another program has the port.
+#[test]
+fn an_answer_without_end_is_not_read_and_nothing_acts_on_the_terminal() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("certward.toml");
+    std::fs::write(&config, format!("[api]\nlisten = \"{address}\"\n")).unwrap();
+    for (is_endless, says) in [(true, "is not certward"), (false, "\\u{1b}")] {
+        let listener = listener.try_clone().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            let _ = client.read(&mut [0; 4096]);
+            let _ = client.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n\x1b[2J");
+            while is_endless && client.write_all(&[b'a'; 4096]).is_ok() {}
+        });
+        let mut command = Command::new(certward_binary());
+        let output = run(command.args(["healthcheck", "--config"]).arg(&config));
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(text.contains(says) && !text.contains('\u{1b}'), "{text}");
+        server.join().unwrap();
+    }
 }

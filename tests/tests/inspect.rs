@@ -37,7 +37,7 @@ fn what_a_one_way_deployment_serves_is_shown_as_openssl_sees_it() {
     assert_eq!(code, 0, "{seen}");
     assert_eq!(
         seen["deployment"],
-        json!({"deploymentID": Scene::DEPLOYMENT, "status": "running", "newestServed": true})
+        json!({"deploymentID": Scene::DEPLOYMENT, "status": "running", "newestServed": true, "notLookedAt": []})
     );
     let failures = scene.api().get(&format!("/deployments/{}/tls/failures", Scene::DEPLOYMENT));
     assert_eq!(failures.expect(200).json(), json!([]), "no handshake of it failed");
@@ -90,7 +90,7 @@ fn a_two_way_deployment_asks_for_its_cas() {
         scene.certward.cli(&["inspect", Scene::DEPLOYMENT, "--at", &scene.certward.mqtts().to_string()]);
     let text = String::from_utf8(text.stdout).unwrap();
     for part in [
-        "running, and that certificate is served",
+        "running, and what is served ends when that certificate does",
         "asked for a certificate of CN=Device CA",
         "TLS 1.3",
         "CN=",
@@ -160,8 +160,33 @@ fn what_cannot_be_seen_is_said_and_fails() {
     // The API speaks plain HTTP.
     let api = certward.api().address;
     let (code, seen) = inspect(&certward, &api.to_string());
-    assert_eq!((code, seen["endpoints"][0]["chain"].clone()), (1, json!([])), "{seen}");
+    assert_eq!(code, 1);
+    assert_eq!(seen["endpoints"][0]["error"], "the server does not speak TLS on this port", "{seen}");
     let (code, seen) = inspect(&certward, &format!("{} --server-name nobody.example", certward.mqtts()));
     assert_eq!(code, 1);
     assert!(seen["endpoints"][0]["error"].as_str().unwrap().contains("unrecognized_name"), "{seen}");
+}
+
+#[test]
+fn a_deployment_is_looked_at_where_its_devices_come() {
+    let certward = Certward::start();
+    let add = "deployment add d1 --upstream 127.0.0.1:1 --host *.devices.example";
+    assert!(certward.cli(&add.split(' ').collect::<Vec<_>>()).status.success());
+    let (code, seen) = inspect(&certward, &format!("d1 --at {}", certward.mqtts()));
+    assert_eq!((code, &seen["deployment"]["status"], &seen["endpoints"]), (1, &json!("none"), &json!([])));
+    let text = String::from_utf8(certward.cli(&["inspect", "d1"]).stdout).unwrap();
+    assert!(text.contains("no certificate is set; `certward tls set d1"), "{text}");
+
+    let leaf = Authority::new("CA").server(&["*.devices.example"]);
+    leaf.write(certward.folder(), "leaf");
+    let set = ["tls", "set", "d1", "--cert", "leaf.pem", "--key", "leaf.key", "--wait"];
+    assert!(certward.cli(&set).status.success());
+    let (code, seen) = inspect(&certward, "d1");
+    assert_eq!((code, &seen["deployment"]["notLookedAt"]), (1, &json!(["*.devices.example"])), "{seen}");
+    let (code, seen) = inspect(&certward, &format!("d1 --at {}", certward.mqtts()));
+    assert_eq!((code, &seen["deployment"]["newestServed"]), (0, &json!(true)), "{seen}");
+
+    let no_port = certward.cli(&["inspect", "mqtt.example.com"]);
+    assert_eq!(no_port.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&no_port.stderr).contains("write mqtt.example.com:8883"));
 }

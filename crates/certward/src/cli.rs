@@ -107,7 +107,7 @@ pub(crate) enum Command {
     /// Show what is served at an address, or to the devices of a deployment
     #[command(
         after_help = "It makes a few handshakes without a client certificate; two-way deployments list them as failed.\n\
-                            Exit codes: 0 seen, 1 not all could be seen or another certificate than the newest is served, 2 wrong usage.\n\
+                            Exit codes: 0 seen, 1 not all could be seen, or a server lacks its key or serves another certificate than the newest, 2 wrong usage.\n\
                             Example: certward inspect mqtt.example.com:8883\n\
                             Example: certward inspect ge6a1a75 --at 127.0.0.1:8883"
     )]

@@ -45,6 +45,9 @@ const ANSWER_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Of a list: with 1000 items each, more than a store holds.
 const PAGES_MAX: usize = 10_000;
 
+/// An address without it meets certward, and none of its routes.
+const BASE_PATH: &str = "/public_api/v1";
+
 /// A firewall may drop packets for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -182,7 +185,8 @@ impl Client {
             return Ok(ApiAnswer { body, next, silent_nodes });
         }
         let body: ErrorAnswer = serde_json::from_slice(&bytes).map_err(|_| self.foreign(status))?;
-        if body.code.is_empty() {
+        let is_elsewhere = body.code == "NOT_FOUND" && !self.base.path().ends_with(BASE_PATH);
+        if body.code.is_empty() || is_elsewhere {
             return Err(self.foreign(status));
         }
         let seconds = |name: &str| {
@@ -215,7 +219,7 @@ impl Client {
     fn shown_base(&self) -> String {
         match &self.key_source {
             KeySource::Login(name) => format!("{} (the login {name})", self.base),
-            KeySource::Given | KeySource::File(_) => self.base.to_string(),
+            KeySource::Given | KeySource::Typed | KeySource::File(_) => self.base.to_string(),
         }
     }
 }
@@ -285,11 +289,17 @@ impl ClientError {
             Self::Refused { status, retry_after, .. } if matches!(status.as_u16(), 429 | 503) => {
                 Some(retry_after.unwrap_or(Duration::from_secs(2)))
             }
+            Self::Foreign { status, .. } if is_of_proxy(*status) => Some(Duration::from_secs(2)),
             Self::Refused { .. } | Self::RefusedBefore { .. } | Self::Foreign { .. } | Self::Tls { .. } => {
                 None
             }
         }
     }
+}
+
+/// While the API restarts behind it.
+fn is_of_proxy(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
 }
 
 impl std::error::Error for ClientError {}
@@ -307,6 +317,11 @@ impl fmt::Display for ClientError {
                 plain(cause)
             ),
             Self::Tls { base, fault } => write!(f, "no TLS with {base}: {fault}"),
+            Self::Foreign { base, status } if is_of_proxy(*status) => write!(
+                f,
+                "what answered at {base} is a proxy that does not reach the API (status {}). A later try may succeed.",
+                status.as_u16()
+            ),
             Self::Foreign { base, status } => write!(
                 f,
                 "what answered at {base} is not certward's API (status {}); check --url or CERTWARD_URL, which must end in \

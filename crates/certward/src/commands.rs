@@ -98,5 +98,5 @@ fn channel_id(text: &str) -> Result<ChannelId, UsageError> {
 }
 
 fn wrong_id(what: &str, text: &str, rule: IdError) -> UsageError {
-    UsageError::new(format!("{text:?} is no id of a {what}: {rule}"))
+    UsageError::new(format!("{text:?} is not a {what} id: {rule}"))
 }

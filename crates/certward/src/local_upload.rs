@@ -48,6 +48,9 @@ impl LocalUpload {
                 None => Text::Absent,
             },
         };
+        if upload.keeps_client_trust() {
+            typed.files.add_kept_client_cas();
+        }
         Ok(Self { upload, typed })
     }
 

@@ -186,6 +186,35 @@ fn nodes_that_are_waited_for_or_left_out_are_named() {
 }
 
 #[test]
+fn wait_goes_on_while_a_proxy_does_not_reach_the_api() {
+    let (folder, api) = (folder(), Script::new(vec![NONE, ACCEPTED, PENDING, (502, "", "<html>"), ONE_WAY]));
+    let run = finish(api.client(folder.path()).args(SET).arg("--wait"));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+}
+
+#[test]
+fn a_pause_beyond_the_end_of_waiting_ends_it() {
+    let busy = "Retry-After: 18446744073709551615\r\n";
+    let body = r#"{"code":"STORE_UNAVAILABLE","message":"Not now.","details":[]}"#;
+    let (folder, api) = (folder(), Script::new(vec![(204, "", ""), (503, busy, body)]));
+    let run = finish(api.client(folder.path()).args(["tls", "delete", "d1", "--wait"]));
+    assert_eq!(run.code, 1);
+    assert!(run.stderr.contains("STORE_UNAVAILABLE"), "{}", run.stderr);
+}
+
+#[test]
+fn an_upload_that_decides_nothing_cannot_end_two_way() {
+    for (flags, sent) in [(&[] as &[&str], "keep"), (&["--one-way"], "one-way")] {
+        let (folder, api) = (folder(), Script::new(vec![ONE_WAY, ACCEPTED, PENDING]));
+        let run = finish(api.client(folder.path()).args(SET).args(flags));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        for request in &api.asked()[1..] {
+            assert!(request.contains(&format!(r#""tlsType":"{sent}""#)), "{request}");
+        }
+    }
+}
+
+#[test]
 fn wait_holds_until_it_runs_or_fails() {
     const BUSY: Answer =
         (503, "Retry-After: 1\r\n", r#"{"code":"STORE_UNAVAILABLE","message":"Not now.","details":[]}"#);
@@ -287,8 +316,8 @@ fn what_is_asked_wrongly_is_never_sent() {
     let folder = folder();
     std::fs::write(folder.path().join("rubbish.pem"), "rubbish").unwrap();
     let cases: [(&[&str], &str); 7] = [
-        (&["tls", "show", "../x"], "is no id of a deployment"),
-        (&["project", "remove", "A"], "is no id of a project"),
+        (&["tls", "show", "../x"], "is not a deployment id"),
+        (&["project", "remove", "A"], "is not a project id"),
         (&["key", "revoke", "a/b"], "letters and digits"),
         (&["tls", "set", "d1", "--cert", "none.pem", "--key", "key.pem"], "cannot read none.pem"),
         (&["tls", "show", "d1", "--url", "localhost:8080"], "CERTWARD_URL"),

@@ -219,3 +219,23 @@ fn a_login_keeps_the_text_of_its_ca() {
     let run = finish(certward(folder.path()).args(["key", "list"]));
     assert_eq!(run.code, 0, "{}", run.stderr);
 }
+
+#[test]
+fn a_folder_that_others_can_write_to_gives_no_login() {
+    let folder = tempfile::tempdir().unwrap();
+    key_file(folder.path(), 0o600);
+    let api = Script::new(vec![NOTHING]);
+    assert_eq!(log_in(folder.path(), &api, &[]).code, 0);
+    let logins = walk(folder.path()).expect("the folder of the logins");
+    fs::set_permissions(&logins, fs::Permissions::from_mode(0o777)).unwrap();
+    let run = finish(certward(folder.path()).args(["key", "list"]));
+    assert_eq!(run.stdout, "");
+    assert!(run.code != 0 && run.stderr.contains("can be written by others"), "{}", run.stderr);
+}
+
+/// The folder named `logins` below this one.
+fn walk(folder: &Path) -> Option<std::path::PathBuf> {
+    let mut below =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    below.find_map(|path| if path.ends_with("logins") { Some(path) } else { walk(&path) })
+}

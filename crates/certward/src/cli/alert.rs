@@ -77,7 +77,7 @@ pub(crate) struct AlertChannelAddArgs {
     /// it
     #[arg(long, value_name = "FILE")]
     pub(crate) webhook_file: Option<PathBuf>,
-    /// A file with the webhook's secret: whsec_ and base64; drawn when left out
+    /// A file with the webhook's secret: whsec_ and base64; chosen at random if left out
     #[arg(long, value_name = "FILE", conflicts_with = "mail")]
     pub(crate) secret_file: Option<PathBuf>,
     /// Send mail by this server; without a port 587, with tls 465, with plain 25

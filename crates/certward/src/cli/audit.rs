@@ -37,7 +37,7 @@ pub(crate) struct AuditListArgs {
     /// Only of this API key, or of certward itself
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<String>,
-    /// Only this action; with a dot at the end all that begin so, as tls.
+    /// Only this action; `tls.` (with the dot) is all that begin with it
     #[arg(long, value_name = "ACTION")]
     pub(crate) action: Option<String>,
     /// Only what was done, or only what was refused
@@ -61,7 +61,7 @@ pub(crate) struct AuditVerifyArgs {
     /// A head noted earlier, NUMBER:HEX, which the audit must contain; repeatable
     #[arg(long = "head", value_name = "HEAD", value_parser = parse_head)]
     pub(crate) heads: Vec<AuditHead>,
-    /// So many rows without a MAC are known, written by nodes of the release before after the
+    /// How many rows without a MAC are known: nodes of the release before wrote them after the
     /// chain began
     #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..))]
     pub(crate) known_without_mac: i64,

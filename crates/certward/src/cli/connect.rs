@@ -18,8 +18,8 @@ pub(crate) struct ApiArgs {
     /// The API key [variable: CERTWARD_API_KEY]
     #[arg(long, value_name = "KEY", help_heading = HEADING)]
     pub(crate) api_key: Option<String>,
-    /// Its secret key; variable, file or login are better, for other users of the machine see the
-    /// command line [variable: CERTWARD_SECRET_KEY]
+    /// Its secret key; a variable, file or login is safer: other users of the machine can see
+    /// command lines [variable: CERTWARD_SECRET_KEY]
     #[arg(long, value_name = "KEY", help_heading = HEADING)]
     pub(crate) secret_key: Option<String>,
     /// A file with both, as `certward init` and `certward key create --json` print them

@@ -17,7 +17,7 @@ pub(crate) enum DeploymentCommand {
         after_help = "Example: certward deployment add ge6a1a75 --upstream 127.0.0.1:1883 --host mqtt.example.com"
     )]
     Add {
-        /// Its id: 1 to 63 of a-z, 0-9 and -; drawn when left out
+        /// Its id: 1 to 63 of a-z, 0-9 and -; chosen at random if left out
         id: Option<String>,
         /// The broker's plain MQTT address; or up to 8, separated by commas, tried in this order
         #[arg(long, value_name = "HOST:PORT[,...]")]
@@ -54,13 +54,13 @@ pub(crate) enum DeploymentCommand {
         /// The broker's plain WebSocket address, or several
         #[arg(long, value_name = "HOST:PORT[,...]")]
         ws_upstream: Option<String>,
-        /// Take the WebSocket addresses away
+        /// Remove the WebSocket addresses
         #[arg(long, conflicts_with = "ws_upstream")]
         no_ws_upstream: bool,
         /// A name that leads to it; repeated: the whole new list
         #[arg(long = "host", value_name = "NAME")]
         hosts: Vec<String>,
-        /// Take all names away
+        /// Remove all names
         #[arg(long, conflicts_with = "hosts")]
         no_hosts: bool,
         #[command(flatten)]
@@ -112,10 +112,10 @@ pub(crate) struct DeploymentSettingArgs {
     /// The part of a client certificate sent as the device's name: cn, dn, san or fingerprint
     #[arg(long, value_name = "IDENTITY")]
     pub(crate) proxy_identity: Option<String>,
-    /// How many connections each node lets in at once; 0 for no limit
+    /// How many connections each node accepts at once; 0 for no limit
     #[arg(long, value_name = "NUMBER")]
     pub(crate) connections: Option<u32>,
-    /// How many new connections each node lets in a second; 0 for no limit
+    /// How many new connections each node accepts a second; 0 for no limit
     #[arg(long, value_name = "NUMBER")]
     pub(crate) connection_rate: Option<u32>,
     /// The largest TLS record that devices are sent, in bytes: 512 to 16384

@@ -9,7 +9,7 @@ pub(crate) struct InitArgs {
     /// Accepted for programs; the key is one JSON object on stdout in any case
     #[arg(long)]
     pub(crate) json: bool,
-    /// Make another admin key in a store that is there already, for who lost theirs
+    /// Make another admin key in a store that is there already, if you lost yours
     #[arg(long)]
     pub(crate) new_admin_key: bool,
 }

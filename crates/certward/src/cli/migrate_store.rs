@@ -9,7 +9,7 @@ pub(crate) struct MigrateStoreArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// The database, postgres://…; store of the configuration when left out. With a password in it
-    /// the variable or the file is better, for other users of the machine see the command line
+    /// the variable or the file is safer: other users of the machine can see command lines
     #[arg(long, value_name = "URL", env = "CERTWARD_MIGRATE_TO", hide_env_values = true)]
     pub(crate) to: Option<String>,
     /// A file with that URL; one line break at its end is not part of it

@@ -28,5 +28,5 @@ pub(crate) struct RekeyArgs {
 }
 
 fn parse_node(text: &str) -> Result<NodeId, String> {
-    NodeId::parse(text).map_err(|rule| format!("it is no id of a node: {rule}"))
+    NodeId::parse(text).map_err(|rule| format!("it is not a node id: {rule}"))
 }

@@ -74,6 +74,7 @@ fn wrong_key(source: &KeySource) -> String {
                 "Check CERTWARD_API_KEY and CERTWARD_SECRET_KEY (or --api-key and --secret-key): the key {why}."
             )
         }
+        KeySource::Typed => format!("Type both again: the key {why}."),
         KeySource::File(name) => format!("The key in {} {why}.", plain(name)),
         KeySource::Login(name) => format!(
             "The key of the login {name} {why}; `certward login --name {name} --url URL` stores another."

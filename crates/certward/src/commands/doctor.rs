@@ -70,7 +70,7 @@ async fn examine(args: &DoctorArgs, only: Option<&DeploymentId>) -> Vec<Check> {
     };
     let now = SystemClock.now();
     let process = RunningProcess::of(&config.data_dir);
-    checks.extend(files::check(&config));
+    checks.extend(files::check(&config, args.config.config.as_deref()));
     checks.extend(listen_addresses::check(&config, process));
     checks.extend(clock::of_program(now));
     checks.extend(api_certificate::check(&config, now));

@@ -20,6 +20,9 @@ use crate::{
 /// Docker and Kubernetes commonly allow more; the store is pinged within 1 s.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// certward's has less than 1 KiB; another program may have the port.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     let config = ConfigSource::gather(args.config.as_deref(), std::env::vars_os())?.load()?.config;
     let url = ready_url(&config)?;
@@ -27,7 +30,7 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     if status != StatusCode::OK {
         bail!("{url} answers {}: {}", status.as_u16(), plain(body.trim()));
     }
-    output::say(body.trim())?;
+    output::say(&plain(body.trim()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -43,8 +46,15 @@ async fn ask(url: &str) -> anyhow::Result<(StatusCode, String)> {
         .tls_danger_accept_invalid_certs(true)
         .build()
         .context("the HTTP client cannot be set up")?;
-    let answer = http.get(url).send().await.with_context(unreachable)?;
-    Ok((answer.status(), answer.text().await.with_context(unreachable)?))
+    let mut answer = http.get(url).send().await.with_context(unreachable)?;
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.with_context(unreachable)? {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            bail!("what answers at {url} is not certward");
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok((answer.status(), String::from_utf8_lossy(&body).into_owned()))
 }
 
 fn ready_url(config: &Config) -> Result<String, UsageError> {

@@ -8,7 +8,7 @@ mod trust;
 
 use std::{process::ExitCode, sync::Arc};
 
-use certward_store::{Clock, SystemClock};
+use certward_store::{Clock, DeploymentId, SystemClock};
 use rustls::crypto::aws_lc_rs;
 
 use self::{
@@ -27,10 +27,11 @@ pub(super) async fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
     let (endpoints, deployment) = match args.target.contains(':') {
         true => (vec![InspectedEndpoint::at_address(&args)?], None),
         false => {
-            let id = deployment_id(&args.target)?;
+            let id = deployment_or_address(&args.target)?;
             let answer = Client::new(&args.connect)?.get(&["deployments", id.as_str()]).await?;
             let answer: DeploymentAnswer = serde_json::from_value(answer)?;
-            (endpoints_of(&answer, &args)?, Some(answer))
+            let endpoints = if answer.tls.is_some() { endpoints_of(&answer, &args)? } else { Vec::new() };
+            (endpoints, Some(answer))
         }
     };
     let now = SystemClock.now();
@@ -38,15 +39,23 @@ pub(super) async fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
         .iter()
         .map(|endpoint| EndpointReport::of(endpoint, seen_server::look(endpoint, &provider), &trust, now))
         .collect();
-    let deployment = deployment.map(|answer| DeploymentReport::of(&answer, &reports));
+    let deployment = deployment.map(|answer| DeploymentReport::of(&answer, args.at.is_none(), &reports));
     if args.connect.json {
         output::say_json(&report::json(deployment.as_ref(), &reports))?;
     } else {
         output::say(&report::text(deployment.as_ref(), &reports, Style::of_stdout()))?;
     }
-    let is_seen = reports.iter().all(EndpointReport::is_seen);
+    let is_seen = !reports.is_empty() && reports.iter().all(EndpointReport::is_sound);
     let is_newest = deployment.is_none_or(|deployment| deployment.is_newest_served());
     Ok(if is_seen && is_newest { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn deployment_or_address(target: &str) -> anyhow::Result<DeploymentId> {
+    if target.contains('.') {
+        let why = format!("{target} has no port: write {target}:8883, or name a deployment");
+        return Err(UsageError::new(why).into());
+    }
+    Ok(deployment_id(target)?)
 }
 
 fn endpoints_of(deployment: &DeploymentAnswer, args: &InspectArgs) -> anyhow::Result<Vec<InspectedEndpoint>> {
@@ -63,6 +72,10 @@ fn endpoints_of(deployment: &DeploymentAnswer, args: &InspectArgs) -> anyhow::Re
         };
         return Ok(vec![InspectedEndpoint::without_name(at)?]);
     }
-    let hosts = deployment.hosts.iter().take(inspected_endpoint::HOSTS_MAX);
-    Ok(hosts.map(|host| InspectedEndpoint::of_host(host, args.at.as_deref())).collect::<Result<_, _>>()?)
+    // A wildcard has no address of its own.
+    let hosts = deployment.hosts.iter().filter(|host| args.at.is_some() || !host.starts_with('*'));
+    Ok(hosts
+        .take(inspected_endpoint::HOSTS_MAX)
+        .map(|host| InspectedEndpoint::of_host(host, args.at.as_deref()))
+        .collect::<Result<_, _>>()?)
 }

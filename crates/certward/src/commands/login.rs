@@ -15,6 +15,7 @@ use crate::{
     output::{self, plain},
     terminal,
     usage::UsageError,
+    wording::KeySource,
 };
 
 /// Without the secret.
@@ -33,7 +34,7 @@ pub(super) async fn run(args: LoginArgs) -> anyhow::Result<ExitCode> {
     let login = Login {
         url: connection.base.clone(),
         key: connection.key.clone(),
-        ca: connection.ca.as_ref().map(|ca| String::from_utf8_lossy(&ca.pem).into_owned()),
+        ca: connection.ca.as_ref().map(|ca| certificates_alone(&ca.pem)),
     };
     // What a key of any scope may read; a wrong key is not stored.
     Client::of(connection)?.page(&["expiring"], "within=1d&limit=1").await?;
@@ -51,6 +52,21 @@ pub(super) async fn run(args: LoginArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A file may hold a private key too, or anything else.
+fn certificates_alone(pem: &[u8]) -> String {
+    let mut is_inside = false;
+    let mut text = String::new();
+    for line in String::from_utf8_lossy(pem).lines().map(str::trim) {
+        is_inside |= line == "-----BEGIN CERTIFICATE-----";
+        if is_inside {
+            text.push_str(line);
+            text.push('\n');
+        }
+        is_inside &= line != "-----END CERTIFICATE-----";
+    }
+    text
+}
+
 /// Asks for what is missing, where there is a person to ask.
 fn connection(mut api: ApiArgs, environment: &ClientEnvironment) -> anyhow::Result<Connection> {
     let choice = KeyChoice::of(&api, None, environment)?;
@@ -63,7 +79,9 @@ fn connection(mut api: ApiArgs, environment: &ClientEnvironment) -> anyhow::Resu
             api.url = Some(url.to_owned());
         }
         if matches!(choice, None | Some(KeyChoice::Given(DirectKey::Pair))) {
-            return Connection::of_pair(ask_for_halves(&api, environment)?, &api, environment);
+            let key = ask_for_halves(&api, environment)?;
+            let typed = Connection::of_pair(key, &api, environment)?;
+            return Ok(Connection { key_source: KeySource::Typed, ..typed });
         }
     }
     match choice {
@@ -89,4 +107,25 @@ fn ask_for_halves(api: &ApiArgs, environment: &ClientEnvironment) -> anyhow::Res
         bail!("no key was given; nothing is stored");
     }
     Ok(ApiKeyPair { api_key, secret_key })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_has_the_certificates_of_a_file_and_nothing_else_of_it() {
+        let block = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+        let key = "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n";
+        for (pem, kept) in [
+            (block.to_owned(), block.to_owned()),
+            (
+                format!("{key}Bag Attributes\r\n{}{block}{key}\u{1}", block.replace('\n', "\r\n")),
+                block.repeat(2),
+            ),
+            (key.to_owned(), String::new()),
+        ] {
+            assert_eq!(certificates_alone(pem.as_bytes()), kept, "{pem}");
+        }
+    }
 }

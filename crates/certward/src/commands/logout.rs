@@ -19,7 +19,7 @@ pub(super) fn run(args: &LogoutArgs) -> anyhow::Result<ExitCode> {
         bail!("there is no login {name}; `certward logins` lists them");
     }
     output::say(&format!(
-        "Removed the login {name}. Its key is valid still: `certward key revoke {key}` ends it."
+        "Removed the login {name}. Its key is still valid: `certward key revoke {key}` ends it."
     ))?;
     Ok(ExitCode::SUCCESS)
 }

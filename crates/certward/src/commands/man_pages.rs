@@ -32,6 +32,8 @@ fn write_pages(command: &clap::Command, folder: &Path) -> anyhow::Result<usize> 
     let path = folder.join(page.get_filename());
     let mut text = Vec::new();
     page.render(&mut text)?;
+    // clap_mangen's heading of what follows the options.
+    let text = String::from_utf8(text)?.replace(".SH EXTRA", ".SH NOTES");
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     let below = command.get_subcommands().map(|below| write_pages(below, folder));
     Ok(1 + below.sum::<anyhow::Result<usize>>()?)

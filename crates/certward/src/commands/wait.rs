@@ -60,7 +60,7 @@ pub(super) async fn until_settled(
                 READ_INTERVAL.min(hold).saturating_sub(asked.elapsed())
             }
             Err(error) => match error.retry_after() {
-                Some(pause) if Instant::now() + pause < deadline => pause,
+                Some(pause) if pause < deadline.saturating_duration_since(Instant::now()) => pause,
                 _ => return Err(error),
             },
         };

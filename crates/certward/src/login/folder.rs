@@ -54,6 +54,11 @@ impl LoginFolder {
     /// # Errors
     /// For a file that others can read, another user's, or one that is no login.
     pub(crate) fn read(&self, name: &LoginName) -> anyhow::Result<Option<Login>> {
+        // Who can write there could put another login in the place of this one.
+        if let Ok(folder) = fs::File::open(&self.0) {
+            refuse_writable_by_others(&self.0, &folder)
+                .map_err(|error| anyhow!("the login {name} cannot be used: {error}"))?;
+        }
         let path = self.file(name);
         let file = match open_own_file(&path, OpenOptions::new().read(true)) {
             Ok(file) => file,
@@ -88,6 +93,9 @@ impl LoginFolder {
         let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize));
         serde_json::to_writer_pretty(&mut *bytes, &text)?;
         bytes.push(b'\n');
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            bail!("the login {name} would be larger than 1 MiB; give --ca a file with the CA alone");
+        }
         let unusable = || format!("the folder {} cannot be used", self.0.display());
         let (path, folder) = own_folder(&self.0).with_context(unusable)?;
         refuse_writable_by_others(&path, &folder).with_context(unusable)?;

@@ -6,6 +6,8 @@ pub(crate) enum KeySource {
     /// Flags or variables.
     #[default]
     Given,
+    /// Typed on a terminal.
+    Typed,
     /// A key file, by its name.
     File(String),
     Login(LoginName),

@@ -38,6 +38,12 @@ impl UploadFiles {
         self.0.push(UploadFile { property, path, name, blocks });
     }
 
+    /// The client CAs of the certificate that is replaced: no file was given.
+    pub(crate) fn add_kept_client_cas(&mut self) {
+        let name = "the client CAs that are kept".to_owned();
+        self.0.push(UploadFile { property: "cacert", path: None, name, blocks: Vec::new() });
+    }
+
     fn of(&self, property: &str) -> Option<&UploadFile> {
         self.0.iter().find(|file| file.property == property)
     }

@@ -14,7 +14,12 @@ use crate::config::Config;
 /// Bits of the group and of others.
 const OTHERS: u32 = 0o077;
 
-pub(super) fn check(config: &Config) -> Vec<Check> {
+/// `named`: the configuration's file, for commands to copy.
+pub(super) fn check(config: &Config, named: Option<&Path>) -> Vec<Check> {
+    if let Some(check) = of_another_user(&config.data_dir, named) {
+        // What else the folder holds is that user's too.
+        return std::iter::once(check).chain(of_api(config)).collect();
+    }
     let mut checks = of_data_folder(&config.data_dir);
     checks.push(of_master_key(config));
     checks.extend(of_api(config));
@@ -38,10 +43,19 @@ pub(super) fn of_configuration(file: &Path, config: &Config) -> Option<Check> {
     })
 }
 
+fn of_another_user(folder: &Path, named: Option<&Path>) -> Option<Check> {
+    let owner = fs::metadata(folder).ok()?.uid();
+    let error = existing_own_folder(folder).err()?;
+    let absolute = |file: &Path| std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let config = named.map_or_else(String::new, |file| format!(" --config {}", absolute(file).display()));
+    let fix = format!("run this as its user: runuser -u \"$(id -nu {owner})\" -- certward doctor{config}");
+    Some(Check::error(CheckKind::DataFolder, format!("the data folder: {error}"), fix))
+}
+
 fn of_data_folder(folder: &Path) -> Vec<Check> {
     let (kind, shown) = (CheckKind::DataFolder, folder.display());
-    let metadata = match fs::metadata(folder) {
-        Ok(metadata) => metadata,
+    match fs::metadata(folder) {
+        Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return vec![Check::warning(
                 kind,
@@ -56,11 +70,6 @@ fn of_data_folder(folder: &Path) -> Vec<Check> {
                 "run this as certward's user",
             )];
         }
-    };
-    if let Err(error) = existing_own_folder(folder) {
-        let fix =
-            format!("run this as its user: runuser -u \"$(id -nu {})\" -- certward doctor", metadata.uid());
-        return vec![Check::error(kind, format!("the data folder: {error}"), fix)];
     }
     let mut checks = Vec::new();
     for (path, wanted) in std::iter::once((folder.to_owned(), 0o700))
@@ -135,22 +144,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         let config = Config { data_dir: data.clone(), ..Config::default() };
-        assert_eq!(check(&config)[0].verdict, Verdict::Warning, "it does not exist yet");
+        assert_eq!(check(&config, None)[0].verdict, Verdict::Warning, "it does not exist yet");
         fs::create_dir(&data).unwrap();
         set_mode(&data, 0o700);
         let key = data.join("master.key");
         fs::write(&key, "0".repeat(64)).unwrap();
         set_mode(&key, 0o644);
-        let checks = check(&config);
+        let checks = check(&config, None);
         assert_eq!(checks[0].verdict, Verdict::Ok, "{checks:?}");
         assert_eq!(checks[1].verdict, Verdict::Error);
         assert_eq!(checks[1].fix, Some(format!("chmod 600 {}", key.display())));
         set_mode(&key, 0o600);
-        assert!(check(&config).iter().all(|check| check.verdict == Verdict::Ok));
+        assert!(check(&config, None).iter().all(|check| check.verdict == Verdict::Ok));
         fs::write(data.join("store.db"), "").unwrap();
         set_mode(&data.join("store.db"), 0o640);
         set_mode(&data, 0o755);
-        let checks = check(&config);
+        let checks = check(&config, None);
         let fixes: Vec<_> = checks.iter().filter_map(|check| check.fix.clone()).collect();
         let shown = data.display();
         assert_eq!(fixes, [format!("chmod 700 {shown}"), format!("chmod 600 {shown}/store.db")]);

@@ -9,8 +9,8 @@ use std::{
 
 use certward_gateway::{HandshakeRecord, RecordingClient};
 use rustls::{
-    AlertDescription, ClientConnection, NamedGroup, SupportedCipherSuite, SupportedProtocolVersion,
-    crypto::CryptoProvider, pki_types::ServerName,
+    AlertDescription, ClientConnection, InvalidMessage, NamedGroup, SupportedCipherSuite,
+    SupportedProtocolVersion, crypto::CryptoProvider, pki_types::ServerName,
 };
 use thiserror::Error;
 
@@ -31,12 +31,14 @@ pub(super) struct Handshake {
 /// Why it failed.
 #[derive(Debug, Error)]
 pub(super) enum HandshakeFailed {
-    #[error("not connected: {0}")]
+    #[error("not connected: {0}; --at HOST:PORT names where the listener is")]
     Unconnected(io::Error),
     #[error("no handshake within {} s", HANDSHAKE_TIMEOUT.as_secs())]
     TimedOut,
-    #[error("the server closed the connection during the handshake")]
+    #[error("the server ended the connection in the handshake; it may not speak TLS on this port")]
     Closed,
+    #[error("the server does not speak TLS on this port")]
+    NoTls,
     #[error("the connection broke: {0}")]
     Broken(io::Error),
     #[error(
@@ -50,6 +52,7 @@ pub(super) enum HandshakeFailed {
 impl From<rustls::Error> for HandshakeFailed {
     fn from(error: rustls::Error) -> Self {
         match error {
+            rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Self::NoTls,
             rustls::Error::AlertReceived(AlertDescription::UnrecognisedName) => Self::UnrecognizedName,
             error => Self::Tls(error),
         }
@@ -114,6 +117,7 @@ fn limit(stream: &TcpStream, deadline: Instant) -> Result<(), HandshakeFailed> {
 fn broken(error: io::Error) -> HandshakeFailed {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => HandshakeFailed::TimedOut,
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => HandshakeFailed::Closed,
         _ => HandshakeFailed::Broken(error),
     }
 }

@@ -3,7 +3,11 @@ use certward_store::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{inspected_endpoint::InspectedEndpoint, seen_server::SeenServer, trust::DeviceTrust};
+use super::{
+    inspected_endpoint::{HOSTS_MAX, InspectedEndpoint},
+    seen_server::SeenServer,
+    trust::DeviceTrust,
+};
 use crate::{
     api_time,
     api_types::{DeploymentAnswer, ServedCertificate},
@@ -25,6 +29,8 @@ pub(super) struct DeploymentReport {
     /// one is being proven.
     #[serde(skip_serializing_if = "Option::is_none")]
     newest_served: Option<bool>,
+    /// Wildcards, which have no address, and hosts above the limit.
+    not_looked_at: Vec<String>,
 }
 
 /// One endpoint. Without `error` the rest is known.
@@ -111,6 +117,11 @@ impl EndpointReport {
         self.error.is_none()
     }
 
+    /// Seen, and with its key.
+    pub(super) fn is_sound(&self) -> bool {
+        self.is_seen() && self.signature_verified
+    }
+
     fn serves(&self, expire: &str) -> bool {
         self.chain.first().is_some_and(|leaf| leaf.expire == expire)
     }
@@ -171,14 +182,18 @@ impl EndpointReport {
 }
 
 impl DeploymentReport {
-    pub(super) fn of(deployment: &DeploymentAnswer, seen: &[EndpointReport]) -> Self {
+    /// `has_no_address`: none was named to connect to.
+    pub(super) fn of(deployment: &DeploymentAnswer, has_no_address: bool, seen: &[EndpointReport]) -> Self {
         let tls = deployment.tls.as_ref();
         let status = tls.and_then(|tls| tls.status.clone()).unwrap_or_else(|| "none".to_owned());
         let expire = tls.and_then(|tls| tls.expire.as_deref()).filter(|_| status == "running");
         let mut seen = seen.iter().filter(|seen| seen.is_seen()).peekable();
         let newest_served =
             expire.filter(|_| seen.peek().is_some()).map(|expire| seen.all(|seen| seen.serves(expire)));
-        Self { id: deployment.id.clone(), status, newest_served }
+        let is_wildcard = |host: &&String| has_no_address && host.starts_with('*');
+        let (wildcards, hosts): (Vec<_>, Vec<_>) = deployment.hosts.iter().partition(is_wildcard);
+        let not_looked_at = wildcards.into_iter().chain(hosts.into_iter().skip(HOSTS_MAX)).cloned().collect();
+        Self { id: deployment.id.clone(), status, newest_served, not_looked_at }
     }
 
     pub(super) fn is_newest_served(&self) -> bool {
@@ -186,13 +201,27 @@ impl DeploymentReport {
     }
 
     fn text(&self, style: Style) -> String {
-        let Self { id, status, newest_served } = self;
+        let Self { id, status, newest_served, not_looked_at } = self;
+        let id = plain(id);
+        if status == "none" {
+            return format!(
+                "{id}: no certificate is set; `certward tls set {id} --cert FILE --key FILE` sets one"
+            );
+        }
         let served = match newest_served {
             None => String::new(),
-            Some(true) => ", and that certificate is served".to_owned(),
+            Some(true) => ", and what is served ends when that certificate does".to_owned(),
             Some(false) => format!(", but {}", style.paint(Tone::Bad, "another certificate is served")),
         };
-        format!("{}: {}{served}", plain(id), plain(status))
+        let left_out = match not_looked_at.is_empty() {
+            true => String::new(),
+            false => format!(
+                "\nnot looked at: {} (only {HOSTS_MAX} hosts are, and wildcards only with --at HOST:PORT, for they \
+                 have no address)",
+                plain(&not_looked_at.join(", "))
+            ),
+        };
+        format!("{id}: {}{served}{left_out}", plain(status))
     }
 }
 

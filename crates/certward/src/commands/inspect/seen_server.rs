@@ -18,6 +18,9 @@ use super::{
     inspected_endpoint::InspectedEndpoint,
 };
 
+/// Each may take a connection's time-out.
+const ADDRESSES_MAX: usize = 4;
+
 /// What was seen.
 pub(super) struct SeenServer {
     pub(super) address: SocketAddr,
@@ -34,35 +37,32 @@ pub(super) struct ServedVersion {
     pub(super) group: Option<NamedGroup>,
 }
 
+/// At the first address that can be connected to, as devices do it.
+///
 /// # Errors
 /// One sentence: no address, or no handshake of any version.
 pub(super) fn look(
     endpoint: &InspectedEndpoint,
     provider: &Arc<CryptoProvider>,
 ) -> Result<SeenServer, String> {
-    let address = resolve(endpoint)?;
     let name = endpoint.verified_name().ok_or("the host is no name and no address")?;
-    let server = InspectedServer { address, name, has_sni: endpoint.server_name.is_some(), provider };
-    let (mut served, mut failed): (Option<SeenServer>, _) = (None, None);
-    for (version, shown) in [(&TLS13, "1.3"), (&TLS12, "1.2")] {
-        match server.version(version, shown) {
-            Ok((seen, record)) => {
-                let served =
-                    served.get_or_insert_with(|| SeenServer { address, versions: Vec::new(), record });
-                served.versions.push(seen);
-            }
-            Err(unconnected @ HandshakeFailed::Unconnected(_)) => return Err(unconnected.to_string()),
-            // That of TLS 1.3 is said if neither is served.
-            Err(error) => failed = failed.or(Some(error)),
+    let has_sni = endpoint.server_name.is_some();
+    let mut unconnected = format!("{} has no address here", endpoint.host);
+    for address in addresses(endpoint)? {
+        let server = InspectedServer { address, name: name.clone(), has_sni, provider };
+        match server.look() {
+            Ok(seen) => return Ok(seen),
+            Err(error @ HandshakeFailed::Unconnected(_)) => unconnected = error.to_string(),
+            Err(error) => return Err(error.to_string()),
         }
     }
-    served.ok_or_else(|| failed.map_or_else(String::new, |error| error.to_string()))
+    Err(unconnected)
 }
 
-fn resolve(endpoint: &InspectedEndpoint) -> Result<SocketAddr, String> {
+fn addresses(endpoint: &InspectedEndpoint) -> Result<Vec<SocketAddr>, String> {
     let found = (endpoint.host.as_str(), endpoint.port).to_socket_addrs();
-    let mut found = found.map_err(|error| format!("{} has no address here: {error}", endpoint.host))?;
-    found.next().ok_or_else(|| format!("{} has no address here", endpoint.host))
+    let found = found.map_err(|error| format!("{} has no address here: {error}", endpoint.host))?;
+    Ok(found.take(ADDRESSES_MAX).collect())
 }
 
 struct InspectedServer<'a> {
@@ -73,11 +73,22 @@ struct InspectedServer<'a> {
 }
 
 impl InspectedServer<'_> {
+    fn look(&self) -> Result<SeenServer, HandshakeFailed> {
+        let mut seen = self.version(&TLS13, "1.3");
+        match (&mut seen, self.version(&TLS12, "1.2")) {
+            (Ok(seen), Ok(older)) => seen.versions.extend(older.versions),
+            // That of TLS 1.3 is said if neither is served.
+            (Ok(_), Err(_)) | (Err(_), Err(_)) => {}
+            (seen, older) => *seen = older,
+        }
+        seen
+    }
+
     fn version(
         &self,
         version: &'static SupportedProtocolVersion,
         shown: &'static str,
-    ) -> Result<(ServedVersion, HandshakeRecord), HandshakeFailed> {
+    ) -> Result<SeenServer, HandshakeFailed> {
         let first = self.shake(version, self.provider)?;
         let (Some(preferred), true) = (first.suite, !first.record.chain.is_empty()) else {
             return Err(first.end.err().unwrap_or(HandshakeFailed::Closed));
@@ -91,7 +102,8 @@ impl InspectedServer<'_> {
                 suites.push(*other);
             }
         }
-        Ok((ServedVersion { version: shown, suites, group: first.group }, first.record))
+        let versions = vec![ServedVersion { version: shown, suites, group: first.group }];
+        Ok(SeenServer { address: self.address, versions, record: first.record })
     }
 
     fn shake(

@@ -59,10 +59,15 @@ pub(super) async fn set(
     let path = ["deployments", id.as_str(), "tls"];
     let before: TlsAnswer = serde_json::from_value(client.get(&path).await?)?;
     require_a_decision_on_client_cas(&id, &before, upload)?;
-    let body = local.body();
+    let first = local.body();
+    let mut next = first.clone();
+    if is_undecided(upload) {
+        // One-way was read; if it has become two-way since, it stays so.
+        next["tlsType"] = KEEP.into();
+    }
     let stored = async {
-        refuse_by_check(&client, &path, &body, &local.typed).await?;
-        put_or_post(&client, &path, &body, before.is_set()).await
+        refuse_by_check(&client, &path, if before.is_set() { &next } else { &first }, &local.typed).await?;
+        put_or_post(&client, &path, before.is_set().then_some(&next), &first).await
     };
     let mut answer = stored.await.map_err(|error| error.with_files(&local.typed.files))?;
     if wait {
@@ -147,8 +152,7 @@ fn require_a_decision_on_client_cas(
             "{id} has no certificate yet, and so no client CAs to keep; set the first one with --client-ca FILE, or with --one-way"
         );
     }
-    let undecided = upload.client_ca.is_none() && !upload.one_way && !upload.keep_client_ca;
-    if before.is_set() && before.tls_type.as_deref() == Some("two-way") && undecided {
+    if before.is_set() && before.tls_type.as_deref() == Some("two-way") && is_undecided(upload) {
         bail!(
             "{id} asks devices for a certificate (two-way), and without --client-ca that would end; give --keep-client-ca to go on \
              with the same CAs, --client-ca FILE for others, or --one-way to end it"
@@ -157,18 +161,23 @@ fn require_a_decision_on_client_cas(
     Ok(())
 }
 
+fn is_undecided(upload: &UploadArgs) -> bool {
+    upload.client_ca.is_none() && !upload.one_way && !upload.keep_client_ca
+}
+
+/// `next`: in place of a certificate that is set.
 async fn put_or_post(
     client: &Client,
     path: &[&str],
-    body: &Value,
-    is_set: bool,
+    next: Option<&Value>,
+    first: &Value,
 ) -> Result<Value, ClientError> {
-    if is_set {
-        match client.change(Method::PUT, path, Some(body)).await {
+    if let Some(next) = next {
+        match client.change(Method::PUT, path, Some(next)).await {
             // Deleted since it was read.
             Err(error) if error.is_code("TLS_NOT_FOUND") => {}
             done => return done,
         }
     }
-    client.change(Method::POST, path, Some(body)).await
+    client.change(Method::POST, path, Some(first)).await
 }
