@@ -186,6 +186,17 @@ fn nodes_that_are_waited_for_or_left_out_are_named() {
 }
 
 #[test]
+fn what_is_set_is_not_named_by_flags() {
+    let answer = r#"{"status":"running","warnings":[{"code":"CA_EXPIRES_SOON","severity":"warning","field":"cacert",
+        "item":{"index":0},"message":"Block 0 of cacert ends soon.","remedy":"Renew it."}]}"#;
+    let (folder, api) = (folder(), Script::new(vec![(200, "", answer)]));
+    let run = finish(api.client(folder.path()).args(["tls", "show", "d1"]));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stdout.contains("warning CA_EXPIRES_SOON in its client CAs, 1st"), "{}", run.stdout);
+    assert!(run.stdout.contains("The 1st block of its client CAs ends soon."), "{}", run.stdout);
+}
+
+#[test]
 fn wait_goes_on_while_a_proxy_does_not_reach_the_api() {
     let (folder, api) = (folder(), Script::new(vec![NONE, ACCEPTED, PENDING, (502, "", "<html>"), ONE_WAY]));
     let run = finish(api.client(folder.path()).args(SET).arg("--wait"));

@@ -26,7 +26,7 @@ pub(super) async fn run(command: TlsCommand) -> anyhow::Result<ExitCode> {
         TlsCommand::Show { id, connect } => {
             let id = deployment_id(&id)?;
             let answer = Client::new(&connect)?.get(&["deployments", id.as_str(), "tls"]).await?;
-            print(&answer, &Typed::about(id.as_str()), &connect)?;
+            print(&answer, &Typed::about_what_is_set(id.as_str()), &connect)?;
             Ok(ExitCode::SUCCESS)
         }
         TlsCommand::Failures { id, connect } => failures(&id, &connect).await,

@@ -38,10 +38,13 @@ impl UploadFiles {
         self.0.push(UploadFile { property, path, name, blocks });
     }
 
-    /// The client CAs of the certificate that is replaced: no file was given.
+    /// A part of an upload that no file was given for.
+    fn add_named(&mut self, property: &'static str, name: &str) {
+        self.0.push(UploadFile { property, path: None, name: name.to_owned(), blocks: Vec::new() });
+    }
+
     pub(crate) fn add_kept_client_cas(&mut self) {
-        let name = "the client CAs that are kept".to_owned();
-        self.0.push(UploadFile { property: "cacert", path: None, name, blocks: Vec::new() });
+        self.add_named("cacert", "the client CAs that are kept");
     }
 
     fn of(&self, property: &str) -> Option<&UploadFile> {
@@ -52,6 +55,17 @@ impl UploadFiles {
 impl Typed {
     pub(crate) fn about(deployment: &str) -> Self {
         Self { deployment: Some(deployment.to_owned()), ..Self::default() }
+    }
+
+    /// About what is set for it: nothing was typed.
+    pub(crate) fn about_what_is_set(deployment: &str) -> Self {
+        let mut typed = Self::about(deployment);
+        let parts =
+            [("cert", "the certificate that is set"), ("key", "its key"), ("cacert", "its client CAs")];
+        for (property, name) in parts {
+            typed.files.add_named(property, name);
+        }
+        typed
     }
 
     /// As a command can name it again.
