@@ -17,15 +17,17 @@ use utoipa::{
 
 use crate::refusal_code::RefusalCode;
 
-macro_rules! closed_lists {
-    ($($type:ident $name:literal $doc:literal $values:expr;)*) => {$(
+/// A type that stands for this text in the document.
+macro_rules! text_schema {
+    ($type:ident $name:literal $doc:literal, $complete:expr) => {
         #[doc = $doc]
         pub(crate) struct $type;
 
         impl PartialSchema for $type {
             fn schema() -> RefOr<Schema> {
                 let text = ObjectBuilder::new().schema_type(Type::String).description(Some($doc));
-                text.enum_values(Some($values)).into()
+                let complete: fn(ObjectBuilder) -> ObjectBuilder = $complete;
+                complete(text).into()
             }
         }
 
@@ -34,26 +36,18 @@ macro_rules! closed_lists {
                 Cow::Borrowed($name)
             }
         }
+    };
+}
+
+macro_rules! closed_lists {
+    ($($type:ident $name:literal $doc:literal $values:expr;)*) => {$(
+        text_schema!($type $name $doc, |text| text.enum_values(Some($values)));
     )*};
 }
 
 macro_rules! forms {
     ($($type:ident $name:literal $doc:literal $pattern:literal $lengths:expr, $example:literal;)*) => {$(
-        #[doc = $doc]
-        pub(crate) struct $type;
-
-        impl PartialSchema for $type {
-            fn schema() -> RefOr<Schema> {
-                let text = ObjectBuilder::new().schema_type(Type::String).description(Some($doc));
-                form(text, $pattern, $lengths, $example).into()
-            }
-        }
-
-        impl ToSchema for $type {
-            fn name() -> Cow<'static, str> {
-                Cow::Borrowed($name)
-            }
-        }
+        text_schema!($type $name $doc, |text| form(text, $pattern, $lengths, $example));
     )*};
 }
 
