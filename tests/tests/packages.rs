@@ -49,9 +49,9 @@ impl Installation {
     fn new(start: &str) -> Self {
         let machine = DebianMachine::boot(&made("root.tar"));
         for name in ["old.deb", "new.deb"] {
-            fs::copy(made(name), machine.path("/root").join(name)).unwrap();
+            fs::copy(made(name), machine.path("/srv").join(name)).unwrap();
         }
-        let said = machine.must(&format!("cd /root && {INSTALL} ./old.deb"));
+        let said = machine.must(&format!("cd /srv && {INSTALL} ./old.deb"));
         assert!(said.contains("certward init") && !said.contains("secretKey"), "{said}");
         let settings = fs::read_to_string(machine.path(CONFIG)).unwrap();
         let settings = settings.replace("# drain = \"30s\"", "drain = \"2s\"");
@@ -59,11 +59,10 @@ impl Installation {
         fs::write(machine.path(CONFIG), settings).unwrap();
         // As it is printed.
         let init = said.lines().find(|line| line.contains("certward init")).unwrap();
-        machine.must(&format!("cd /root && {init}"));
-        let key = fs::metadata(machine.path("/root/admin.json")).unwrap();
+        machine.must(&format!("cd /srv && {init}"));
+        let key = fs::metadata(machine.path("/srv/admin.json")).unwrap();
         assert_eq!(key.permissions().mode() & 0o777, 0o600);
-        let key: Value =
-            serde_json::from_slice(&fs::read(machine.path("/root/admin.json")).unwrap()).unwrap();
+        let key: Value = serde_json::from_slice(&fs::read(machine.path("/srv/admin.json")).unwrap()).unwrap();
         let text = |name: &str| key[name].as_str().unwrap().to_owned();
         let api = Api { address: API, key: text("apiKey"), secret: text("secretKey") };
         machine.must(start);
@@ -110,7 +109,7 @@ impl Installation {
             }
             scope.spawn(|| load.ask(&self.api));
             load.wait_for_more();
-            let said = self.machine.sh(&format!("cd /root && {INSTALL} ./new.deb"));
+            let said = self.machine.sh(&format!("cd /srv && {INSTALL} ./new.deb"));
             // Before an assertion, which would wait for the threads.
             if said.status.success() {
                 load.wait_for_more();
@@ -232,7 +231,7 @@ fn the_package_is_installed_upgraded_removed_and_purged() {
         assert!(machine.path(kept).exists(), "{kept} stays");
     }
 
-    machine.must(&format!("cd /root && {INSTALL} ./new.deb"));
+    machine.must(&format!("cd /srv && {INSTALL} ./new.deb"));
     machine.must(BY_SOCKET);
     installed.changes_the_certificate();
 
@@ -302,7 +301,7 @@ fn instances_take_over_from_each_other_without_a_wait() {
     // One that cannot start changes nothing.
     let settings = fs::read_to_string(machine.path(CONFIG)).unwrap();
     fs::write(machine.path(CONFIG), format!("{settings}\n[nonsense]\n")).unwrap();
-    let said = machine.must(&format!("cd /root && timeout 120 {INSTALL} --reinstall ./new.deb"));
+    let said = machine.must(&format!("cd /srv && timeout 120 {INSTALL} --reinstall ./new.deb"));
     assert!(said.contains("certward@b.service still serves"), "{said}");
     installed.changes_the_certificate();
     fs::write(machine.path(CONFIG), settings).unwrap();
