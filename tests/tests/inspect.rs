@@ -162,7 +162,7 @@ fn what_cannot_be_seen_is_said_and_fails() {
     let (code, seen) = inspect(&certward, &api.to_string());
     assert_eq!(code, 1);
     assert_eq!(seen["endpoints"][0]["error"], "the server does not speak TLS on this port", "{seen}");
-    let (code, seen) = inspect(&certward, &format!("{} --server-name nobody.example", certward.mqtts()));
+    let (code, seen) = inspect(&certward, &format!("{} --server-name unknown.example", certward.mqtts()));
     assert_eq!(code, 1);
     assert!(seen["endpoints"][0]["error"].as_str().unwrap().contains("unrecognized_name"), "{seen}");
 }
@@ -185,6 +185,10 @@ fn a_deployment_is_looked_at_where_its_devices_come() {
     assert_eq!((code, &seen["deployment"]["notLookedAt"]), (1, &json!(["*.devices.example"])), "{seen}");
     let (code, seen) = inspect(&certward, &format!("d1 --at {}", certward.mqtts()));
     assert_eq!((code, &seen["deployment"]["newestServed"]), (0, &json!(true)), "{seen}");
+
+    let named = format!("d1 --at {} --server-name a.devices.example", certward.mqtts());
+    let (code, seen) = inspect(&certward, &named);
+    assert_eq!((code, &seen["deployment"]["notLookedAt"]), (0, &json!([])), "one name was asked for: {seen}");
 
     let no_port = certward.cli(&["inspect", "mqtt.example.com"]);
     assert_eq!(no_port.status.code(), Some(2));

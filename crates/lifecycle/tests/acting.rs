@@ -91,7 +91,11 @@ async fn client_cas_are_kept_of_the_upload_that_is_replaced() {
     rehearsals.begun().await;
     rehearsals.go_on();
     ended(keeping).await.unwrap();
-    assert_eq!(world.client_cas().await, [since.der()], "a CA that was removed meanwhile stays removed");
+    assert_eq!(
+        world.client_cas().await,
+        [since.der()],
+        "a CA that was removed while it was judged stays removed"
+    );
 }
 
 #[tokio::test]

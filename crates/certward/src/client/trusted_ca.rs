@@ -24,14 +24,14 @@ pub(crate) fn verifier(
     ca: &TrustedCa,
     provider: &Arc<CryptoProvider>,
 ) -> anyhow::Result<Arc<dyn ServerCertVerifier>> {
-    Ok(Arc::new(CaFile::parse(ca, provider)?))
+    Ok(Arc::new(CaVerifier::parse(ca, provider)?))
 }
 
 /// # Errors
 /// [`UsageError`] if there is no certificate, or a broken one.
 pub(super) fn tls_config(ca: &TrustedCa) -> anyhow::Result<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = CaFile::parse(ca, &provider)?;
+    let verifier = CaVerifier::parse(ca, &provider)?;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .context("TLS cannot be set up")?
@@ -44,12 +44,12 @@ pub(super) fn tls_config(ca: &TrustedCa) -> anyhow::Result<ClientConfig> {
 /// As curl does, it accepts a certificate of the file from the server itself, though it be a CA's:
 /// `openssl req -x509` makes such ones. webpki does not.
 #[derive(Debug)]
-struct CaFile {
+struct CaVerifier {
     cas: Arc<WebPkiServerVerifier>,
     named: Vec<CertificateDer<'static>>,
 }
 
-impl CaFile {
+impl CaVerifier {
     fn parse(ca: &TrustedCa, provider: &Arc<CryptoProvider>) -> anyhow::Result<Self> {
         // The dropped error holds bytes of the file.
         let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&ca.pem).collect();
@@ -65,12 +65,12 @@ impl CaFile {
         }
         let cas = WebPkiServerVerifier::builder_with_provider(roots.into(), Arc::clone(provider))
             .build()
-            .context("the CAs of the file cannot be used")?;
+            .with_context(|| format!("{} cannot be used", ca.name))?;
         Ok(Self { cas, named })
     }
 }
 
-impl ServerCertVerifier for CaFile {
+impl ServerCertVerifier for CaVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -134,7 +134,7 @@ mod tests {
     /// In 2026, with the file `ca`.
     fn outcome(ca: &[&str], server: &Leaf, name: &str) -> Outcome {
         let ca = TrustedCa { pem: ca.concat().into_bytes().into(), name: "ca.pem".to_owned() };
-        let file = CaFile::parse(&ca, &Arc::new(aws_lc_rs::default_provider())).unwrap();
+        let file = CaVerifier::parse(&ca, &Arc::new(aws_lc_rs::default_provider())).unwrap();
         let chain: Vec<CertificateDer<'_>> = server.intermediates.iter().map(|der| der[..].into()).collect();
         let verified = file.verify_server_cert(
             &server.der[..].into(),

@@ -30,8 +30,11 @@ pub(super) async fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
             let id = deployment_or_address(&args.target)?;
             let answer = Client::new(&args.connect)?.get(&["deployments", id.as_str()]).await?;
             let answer: DeploymentAnswer = serde_json::from_value(answer)?;
-            let endpoints = if answer.tls.is_some() { endpoints_of(&answer, &args)? } else { Vec::new() };
-            (endpoints, Some(answer))
+            let (endpoints, left_out) = match answer.tls {
+                Some(_) => endpoints_of(&answer, &args)?,
+                None => (Vec::new(), Vec::new()),
+            };
+            (endpoints, Some((answer, left_out)))
         }
     };
     let now = SystemClock.now();
@@ -39,7 +42,7 @@ pub(super) async fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
         .iter()
         .map(|endpoint| EndpointReport::of(endpoint, seen_server::look(endpoint, &provider), &trust, now))
         .collect();
-    let deployment = deployment.map(|answer| DeploymentReport::of(&answer, args.at.is_none(), &reports));
+    let deployment = deployment.map(|(answer, left_out)| DeploymentReport::of(&answer, left_out, &reports));
     if args.connect.json {
         output::say_json(&report::json(deployment.as_ref(), &reports))?;
     } else {
@@ -58,9 +61,14 @@ fn deployment_or_address(target: &str) -> anyhow::Result<DeploymentId> {
     Ok(deployment_id(target)?)
 }
 
-fn endpoints_of(deployment: &DeploymentAnswer, args: &InspectArgs) -> anyhow::Result<Vec<InspectedEndpoint>> {
+/// With the hosts that are not looked at.
+fn endpoints_of(
+    deployment: &DeploymentAnswer,
+    args: &InspectArgs,
+) -> anyhow::Result<(Vec<InspectedEndpoint>, Vec<String>)> {
+    let of_host = |host: &String| InspectedEndpoint::of_host(host, args.at.as_deref());
     if let Some(name) = &args.server_name {
-        return Ok(vec![InspectedEndpoint::of_host(name, args.at.as_deref())?]);
+        return Ok((vec![of_host(name)?], Vec::new()));
     }
     if deployment.hosts.is_empty() {
         let Some(at) = &args.at else {
@@ -70,12 +78,12 @@ fn endpoints_of(deployment: &DeploymentAnswer, args: &InspectArgs) -> anyhow::Re
             ))
             .into());
         };
-        return Ok(vec![InspectedEndpoint::without_name(at)?]);
+        return Ok((vec![InspectedEndpoint::without_name(at)?], Vec::new()));
     }
     // A wildcard has no address of its own.
-    let hosts = deployment.hosts.iter().filter(|host| args.at.is_some() || !host.starts_with('*'));
-    Ok(hosts
-        .take(inspected_endpoint::HOSTS_MAX)
-        .map(|host| InspectedEndpoint::of_host(host, args.at.as_deref()))
-        .collect::<Result<_, _>>()?)
+    let (left_out, mut hosts): (Vec<_>, Vec<_>) =
+        deployment.hosts.iter().partition(|host| args.at.is_none() && host.starts_with('*'));
+    let above = hosts.split_off(hosts.len().min(inspected_endpoint::HOSTS_MAX));
+    let endpoints = hosts.into_iter().map(of_host).collect::<Result<_, _>>()?;
+    Ok((endpoints, left_out.into_iter().chain(above).cloned().collect()))
 }

@@ -182,17 +182,17 @@ impl EndpointReport {
 }
 
 impl DeploymentReport {
-    /// `has_no_address`: none was named to connect to.
-    pub(super) fn of(deployment: &DeploymentAnswer, has_no_address: bool, seen: &[EndpointReport]) -> Self {
+    pub(super) fn of(
+        deployment: &DeploymentAnswer,
+        not_looked_at: Vec<String>,
+        seen: &[EndpointReport],
+    ) -> Self {
         let tls = deployment.tls.as_ref();
         let status = tls.and_then(|tls| tls.status.clone()).unwrap_or_else(|| "none".to_owned());
         let expire = tls.and_then(|tls| tls.expire.as_deref()).filter(|_| status == "running");
         let mut seen = seen.iter().filter(|seen| seen.is_seen()).peekable();
         let newest_served =
             expire.filter(|_| seen.peek().is_some()).map(|expire| seen.all(|seen| seen.serves(expire)));
-        let is_wildcard = |host: &&String| has_no_address && host.starts_with('*');
-        let (wildcards, hosts): (Vec<_>, Vec<_>) = deployment.hosts.iter().partition(is_wildcard);
-        let not_looked_at = wildcards.into_iter().chain(hosts.into_iter().skip(HOSTS_MAX)).cloned().collect();
         Self { id: deployment.id.clone(), status, newest_served, not_looked_at }
     }
 
