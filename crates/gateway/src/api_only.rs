@@ -1,6 +1,8 @@
 use std::{fmt, sync::Arc};
 
-use certward_lifecycle::{FailedHandshake, NodeView, Rehearsal};
+use certward_lifecycle::{
+    FailedHandshake, LiveEvidence, NodeView, ProposedTrust, Rehearsal, SessionFilter, SessionsOfNode,
+};
 use certward_pki::{Material, NoEntryPoint};
 use certward_store::{Clock, Deployment, DeploymentId, NodeId};
 
@@ -58,5 +60,17 @@ impl NodeView for NoGateway {
 
     fn newest_failure(&self, _: &DeploymentId) -> Option<FailedHandshake> {
         None
+    }
+
+    fn sessions(&self, _: &DeploymentId, _: &SessionFilter, _: usize) -> SessionsOfNode {
+        SessionsOfNode::default()
+    }
+
+    fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> u64 {
+        0
+    }
+
+    fn live_evidence(&self, _: &DeploymentId, _: &ProposedTrust) -> LiveEvidence {
+        LiveEvidence::default()
     }
 }

@@ -6,7 +6,9 @@ use std::{
     },
 };
 
-use certward_lifecycle::{Entropy, FailedHandshake, NodeView, Rehearsal};
+use certward_lifecycle::{
+    Entropy, FailedHandshake, LiveEvidence, NodeView, ProposedTrust, Rehearsal, SessionFilter, SessionsOfNode,
+};
 use certward_pki::{Material, NoEntryPoint};
 use certward_store::{Clock, Deployment, DeploymentId, Generation, NodeId, Replica};
 use prometheus_client::registry::Registry as MetricsRegistry;
@@ -185,6 +187,18 @@ impl NodeView for Gateway {
 
     fn newest_failure(&self, deployment: &DeploymentId) -> Option<FailedHandshake> {
         self.inner.failures.newest(deployment)
+    }
+
+    fn sessions(&self, _: &DeploymentId, _: &SessionFilter, _: usize) -> SessionsOfNode {
+        SessionsOfNode::default()
+    }
+
+    fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> u64 {
+        0
+    }
+
+    fn live_evidence(&self, _: &DeploymentId, _: &ProposedTrust) -> LiveEvidence {
+        LiveEvidence::default()
     }
 }
 

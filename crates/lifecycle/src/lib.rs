@@ -22,6 +22,7 @@ mod fair_queue;
 mod fingerprints;
 mod judge_pool;
 mod keys;
+mod live_sessions;
 mod membership;
 mod metrics;
 mod node_status;
@@ -54,6 +55,9 @@ pub use failed_handshake::{FAILURES_KEPT, FailedHandshake};
 pub use failures_answer::failures_answer;
 pub use failures_of_nodes::{FailuresOfNodes, NodeFailure, SilentNodes};
 pub use keys::{KeyError, NewKey};
+pub use live_sessions::{
+    LiveEvidence, LiveSession, ProposedTrust, RejectedDevice, SessionFilter, SessionsOfNode,
+};
 pub use membership::{Member, Observation, Withdrawal};
 pub use node_status::NodeStatus;
 pub use out_of_bounds::{OutOfBounds, UpstreamField};

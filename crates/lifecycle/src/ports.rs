@@ -3,7 +3,10 @@ use std::pin::Pin;
 use certward_pki::{Material, NoEntryPoint};
 use certward_store::{AlertReceiver, Deployment, DeploymentId, NodeId, Timestamp};
 
-use crate::{FailedHandshake, expiry::message::AlertMessage};
+use crate::{
+    FailedHandshake, LiveEvidence, ProposedTrust, SessionFilter, SessionsOfNode,
+    expiry::message::AlertMessage,
+};
 
 /// Checks whether material can be served. Implemented by the gateway, in memory.
 pub trait Rehearsal: Send + Sync + std::fmt::Debug + 'static {
@@ -33,6 +36,16 @@ pub trait NodeView: Send + Sync + std::fmt::Debug + 'static {
 
     /// The first of [`NodeView::recent_failures`], without a copy of the others.
     fn newest_failure(&self, deployment: &DeploymentId) -> Option<FailedHandshake>;
+
+    /// Sessions through this node; at most `limit`.
+    fn sessions(&self, deployment: &DeploymentId, filter: &SessionFilter, limit: usize) -> SessionsOfNode;
+
+    /// Ends sessions through this node, and returns how many.
+    fn close_sessions(&self, deployment: &DeploymentId, filter: &SessionFilter) -> u64;
+
+    /// What the sessions through this node say of a change; verifies once for each path of issuers,
+    /// so not on an async thread.
+    fn live_evidence(&self, deployment: &DeploymentId, proposed: &ProposedTrust) -> LiveEvidence;
 }
 
 /// Sends alerts. Implemented by `alerts`.

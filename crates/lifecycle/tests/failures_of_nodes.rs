@@ -5,8 +5,8 @@
 use std::{sync::Arc, time::Duration};
 
 use certward_lifecycle::{
-    FAILURES_KEPT, FailedHandshake, FailuresOfNodes, Lifecycle, LifecycleSettings, NodeView, Rehearsal,
-    SilentNodes, SystemEntropy, failures_answer,
+    FAILURES_KEPT, FailedHandshake, FailuresOfNodes, Lifecycle, LifecycleSettings, LiveEvidence, NodeView,
+    ProposedTrust, Rehearsal, SessionFilter, SessionsOfNode, SilentNodes, SystemEntropy, failures_answer,
 };
 use certward_pki::{ClientCertificate, ClientCertificateFacts, Material, NeededCa, NoEntryPoint};
 use certward_store::{
@@ -50,6 +50,18 @@ impl NodeView for FakeGateway {
     }
     fn newest_failure(&self, _: &DeploymentId) -> Option<FailedHandshake> {
         self.failures.first().cloned()
+    }
+
+    fn sessions(&self, _: &DeploymentId, _: &SessionFilter, _: usize) -> SessionsOfNode {
+        SessionsOfNode::default()
+    }
+
+    fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> u64 {
+        0
+    }
+
+    fn live_evidence(&self, _: &DeploymentId, _: &ProposedTrust) -> LiveEvidence {
+        LiveEvidence::default()
     }
 }
 

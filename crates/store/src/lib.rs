@@ -69,6 +69,7 @@ pub use model::proxy::{Proxy, ProxyProtocol};
 pub use model::receiver::AlertReceiver;
 pub use model::record_bytes::{RecordBytes, RecordBytesError};
 pub use model::request_id::RequestId;
+pub use model::seen_device::{DeviceBatch, DeviceSighting, HostSighting, OfferDay, OfferHour, SeenDevice};
 pub use model::tls_state::TlsState;
 pub use model::upstream::{Upstream, UpstreamError};
 pub use model::upstream_allow::{UpstreamAllow, UpstreamAllowError};

@@ -12,8 +12,9 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use certward_api::{Api, ApiDeadlines, ApiSettings, BoundApi, register_metrics};
 use certward_lifecycle::{
-    AlertMessage, AlertSender, FailedHandshake, Lifecycle, Member, NewKey, NodeView, Observation,
-    ProofFailure, Rehearsal, Sending, SystemEntropy,
+    AlertMessage, AlertSender, FailedHandshake, Lifecycle, LiveEvidence, Member, NewKey, NodeView,
+    Observation, ProofFailure, ProposedTrust, Rehearsal, Sending, SessionFilter, SessionsOfNode,
+    SystemEntropy,
 };
 use certward_pki::{ClientCertificate, ClientCertificateFacts, HostName, Material, NeededCa, NoEntryPoint};
 use certward_store::{
@@ -105,6 +106,18 @@ impl NodeView for FakeGateway {
     }
     fn newest_failure(&self, id: &DeploymentId) -> Option<FailedHandshake> {
         self.recent_failures(id).into_iter().next()
+    }
+
+    fn sessions(&self, _: &DeploymentId, _: &SessionFilter, _: usize) -> SessionsOfNode {
+        SessionsOfNode::default()
+    }
+
+    fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> u64 {
+        0
+    }
+
+    fn live_evidence(&self, _: &DeploymentId, _: &ProposedTrust) -> LiveEvidence {
+        LiveEvidence::default()
     }
 }
 

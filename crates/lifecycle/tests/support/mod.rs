@@ -15,8 +15,9 @@ use std::{
 };
 
 use certward_lifecycle::{
-    CertificateView, FailedHandshake, Lifecycle, LifecycleSettings, Member, NewDeployment, NodeView,
-    Observation, ProofFailure, Rehearsal, SystemEntropy, TlsView,
+    CertificateView, FailedHandshake, Lifecycle, LifecycleSettings, LiveEvidence, Member, NewDeployment,
+    NodeView, Observation, ProofFailure, ProposedTrust, Rehearsal, SessionFilter, SessionsOfNode,
+    SystemEntropy, TlsView,
 };
 use certward_pki::{HostName, KEEP, Material, NoEntryPoint, Text, Upload};
 use certward_store::{
@@ -90,6 +91,18 @@ impl NodeView for FakeGateway {
     }
     fn newest_failure(&self, _: &DeploymentId) -> Option<FailedHandshake> {
         None
+    }
+
+    fn sessions(&self, _: &DeploymentId, _: &SessionFilter, _: usize) -> SessionsOfNode {
+        SessionsOfNode::default()
+    }
+
+    fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> u64 {
+        0
+    }
+
+    fn live_evidence(&self, _: &DeploymentId, _: &ProposedTrust) -> LiveEvidence {
+        LiveEvidence::default()
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) mod proxy;
 pub(crate) mod receiver;
 pub(crate) mod record_bytes;
 pub(crate) mod request_id;
+pub(crate) mod seen_device;
 pub(crate) mod tls_state;
 pub(crate) mod upstream;
 pub(crate) mod upstream_allow;

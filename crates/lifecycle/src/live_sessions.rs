@@ -1,0 +1,80 @@
+//! What nodes tell of the devices that are connected to them.
+
+use std::net::{IpAddr, SocketAddr};
+
+use certward_pki::{ClientOffer, DeviceId, TlsType};
+use certward_store::Timestamp;
+
+/// Which sessions of a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionFilter {
+    /// All.
+    All,
+    /// Those of devices with these certificates.
+    Devices(Vec<DeviceId>),
+    /// Those from this address.
+    Address(IpAddr),
+}
+
+/// A device's connection that its broker has answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveSession {
+    /// Its certificate, if it sent one and `devices` is `full`.
+    pub device: Option<DeviceId>,
+    /// As in the certificate.
+    pub name: Option<Box<str>>,
+    /// The device's address.
+    pub address: SocketAddr,
+    /// The deployment's host that the device asked for; `None` without one (SNI).
+    pub host: Option<Box<str>>,
+    /// `mqtts` or `wss`.
+    pub listener: String,
+    /// `1.2` or `1.3`.
+    pub tls_version: String,
+    /// When its broker answered.
+    pub since: Timestamp,
+}
+
+/// Sessions of one node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionsOfNode {
+    /// That the filter selects.
+    pub total: u64,
+    /// The first of them, in no order.
+    pub sessions: Vec<LiveSession>,
+}
+
+/// A client trust that is not yet in service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProposedTrust {
+    /// One-way or two-way.
+    pub tls_type: TlsType,
+    /// Client CAs, DER; empty exactly for one-way.
+    pub client_cas: Vec<Vec<u8>>,
+}
+
+/// What a node's sessions say of a change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LiveEvidence {
+    /// Connected devices.
+    pub sessions: u64,
+    /// Those that would be refused.
+    pub refused: u64,
+    /// Some of them.
+    pub named: Vec<RejectedDevice>,
+    /// Sessions by the deployment's host that they asked for. At most 256.
+    pub hosts: Vec<(Box<str>, u64)>,
+    /// Sessions by what their ClientHello offered. At most 64; the rest is left out.
+    pub offers: Vec<(ClientOffer, u64)>,
+}
+
+/// A device that is accepted today and would be refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectedDevice {
+    /// Its certificate, if it sent one.
+    pub id: Option<DeviceId>,
+    /// As in the certificate; its address without one.
+    pub name: Box<str>,
+    /// One plain sentence.
+    pub reason: Box<str>,
+}
