@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use certward_lifecycle::{Lifecycle, Pace, periodically};
+use certward_lifecycle::{Lifecycle, NodeView, Pace, periodically};
 use tokio::{
     net::TcpListener,
     sync::{Mutex, OnceCell},
@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    GatewayError,
+    Gateway, GatewayError,
     accept::listener,
     context::NodeContext,
     gateway::GatewayInner,
@@ -184,7 +184,8 @@ async fn report_brokers(inner: Arc<GatewayInner>, context: Arc<NodeContext>, shu
 
 async fn answer_questions(inner: Arc<GatewayInner>, context: Arc<NodeContext>) {
     let is_owned_by_other = || inner.owned_by_other.load(Ordering::Acquire);
-    answers::keep_answering(&inner.failures, &context.store, &inner.node, is_owned_by_other).await;
+    let view: Arc<dyn NodeView> = Arc::new(Gateway { inner: Arc::clone(&inner) });
+    answers::keep_answering(&view, &context.store, &inner.node, is_owned_by_other).await;
 }
 
 async fn rotate_ticket_keys(inner: Arc<GatewayInner>, follower: Arc<Follower>, shutdown: CancellationToken) {

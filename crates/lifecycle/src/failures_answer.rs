@@ -23,7 +23,7 @@ pub fn failures_answer(failures: &[FailedHandshake]) -> String {
     let mut kept = failures.len().min(FAILURES_KEPT);
     loop {
         let failures = failures[..kept].iter().map(FailureRecord::from).collect();
-        let answer = serde_json::to_string(&AnswerRecord { version: VERSION, failures });
+        let answer = serde_json::to_string(&FailuresRecord { version: VERSION, failures });
         let answer = answer.expect("texts and numbers can be written as JSON");
         if answer.len() <= BYTES_MAX || kept == 0 {
             return answer;
@@ -38,7 +38,7 @@ pub(crate) fn read(answer: &str) -> Option<Vec<FailedHandshake>> {
     if version != VERSION {
         return None;
     }
-    let AnswerRecord { failures, .. } = serde_json::from_str(answer).ok()?;
+    let FailuresRecord { failures, .. } = serde_json::from_str(answer).ok()?;
     failures.into_iter().take(FAILURES_KEPT).map(FailureRecord::into_failure).collect()
 }
 
@@ -48,7 +48,7 @@ struct Versioned {
 }
 
 #[derive(Serialize, Deserialize)]
-struct AnswerRecord<'a> {
+struct FailuresRecord<'a> {
     version: u32,
     failures: Vec<FailureRecord<'a>>,
 }

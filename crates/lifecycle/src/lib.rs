@@ -7,6 +7,7 @@
 
 mod acting;
 mod alert_channels;
+mod asked_nodes;
 mod assignment;
 mod awaited_nodes;
 mod boundary;
@@ -25,6 +26,7 @@ mod keys;
 mod live_sessions;
 mod membership;
 mod metrics;
+mod node_request;
 mod node_status;
 mod out_of_bounds;
 mod periodic;
@@ -33,11 +35,13 @@ mod projects;
 mod refusals;
 mod requester;
 mod service;
+mod sessions_of_nodes;
 mod state;
 mod tls;
 
 pub use acting::Denied;
 pub use alert_channels::{AlertChannelError, NewAlertChannel};
+pub use asked_nodes::SilentNodes;
 pub use assignment::{AssignedCertificate, MaterialError, assignment_in, material_in};
 pub use awaited_nodes::AwaitedNodes;
 pub use boundary::BoundaryWarning;
@@ -53,12 +57,13 @@ pub use expiry::span::{read_span, relative};
 pub use expiry::watch::ExpiryWatch;
 pub use failed_handshake::{FAILURES_KEPT, FailedHandshake};
 pub use failures_answer::failures_answer;
-pub use failures_of_nodes::{FailuresOfNodes, NodeFailure, SilentNodes};
+pub use failures_of_nodes::{FailuresOfNodes, NodeFailure};
 pub use keys::{KeyError, NewKey};
 pub use live_sessions::{
     LiveEvidence, LiveSession, ProposedTrust, RejectedDevice, SessionFilter, SessionsOfNode,
 };
 pub use membership::{Member, Observation, Withdrawal};
+pub use node_request::NodeRequest;
 pub use node_status::NodeStatus;
 pub use out_of_bounds::{OutOfBounds, UpstreamField};
 pub use periodic::{Pace, periodically};
@@ -66,5 +71,6 @@ pub use ports::{AlertSender, NodeView, Rehearsal, Sending, Undelivered};
 pub use projects::{ProjectChange, ProjectError};
 pub use requester::Requester;
 pub use service::{Lifecycle, LifecycleSettings};
+pub use sessions_of_nodes::{ClosedSessions, NAMED_MAX, SessionsOfNodes};
 pub use state::{ProofFailure, narrows};
 pub use tls::{AcceptedUpload, CertificateView, Status, TlsError, TlsView};

@@ -4,9 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use certward_pki::{ClientOffer, DeviceId, TlsType};
 use certward_store::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// Which sessions of a deployment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum SessionFilter {
     /// All.
     All,
@@ -17,7 +19,8 @@ pub enum SessionFilter {
 }
 
 /// A device's connection that its broker has answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LiveSession {
     /// Its certificate, if it sent one and `devices` is `full`.
     pub device: Option<DeviceId>,
@@ -36,7 +39,8 @@ pub struct LiveSession {
 }
 
 /// Sessions of one node.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SessionsOfNode {
     /// That the filter selects.
     pub total: u64,
@@ -54,7 +58,8 @@ pub struct ProposedTrust {
 }
 
 /// What a node's sessions say of a change.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LiveEvidence {
     /// Connected devices.
     pub sessions: u64,
@@ -69,7 +74,8 @@ pub struct LiveEvidence {
 }
 
 /// A device that is accepted today and would be refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RejectedDevice {
     /// Its certificate, if it sent one.
     pub id: Option<DeviceId>,

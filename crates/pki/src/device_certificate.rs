@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 
 /// Identifies a device's certificate: 16 bytes of the SHA-256 of its issuer, serial and public key.
@@ -23,7 +25,7 @@ pub struct IssuerPath {
     pub example: Vec<Vec<u8>>,
     /// The notAfter of the example's first certificate.
     pub example_not_after: OffsetDateTime,
-    /// The fingerprint (SHA-256 of the DER, lower-case hexadecimal) of the client CA that it leads to.
+    /// The client CA that it leads to: its fingerprint (SHA-256 of the DER, lower-case hexadecimal).
     pub client_ca: Box<str>,
 }
 
@@ -73,6 +75,19 @@ macro_rules! hexadecimal {
         impl fmt::Display for $id {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl Serialize for $id {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $id {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                Self::parse(&text).ok_or_else(|| D::Error::custom("32 hexadecimal digits are expected"))
             }
         }
 

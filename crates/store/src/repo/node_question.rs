@@ -21,13 +21,15 @@ const KEPT_FOR: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct QuestionId(i64);
 
-/// An open question: which handshakes of a deployment failed on the node?
+/// An open question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeQuestion {
     /// Its number.
     pub id: QuestionId,
     /// The deployment that it is about.
     pub deployment: DeploymentId,
+    /// What is asked; the store does not read it.
+    pub request: String,
 }
 
 /// What a node answered.
@@ -41,17 +43,24 @@ pub struct QuestionAnswer {
 
 impl Store {
     /// Asks all nodes; its commit wakes them.
-    pub async fn ask_nodes(&self, deployment: &DeploymentId) -> Result<QuestionId, StoreError> {
+    pub async fn ask_nodes(
+        &self,
+        deployment: &DeploymentId,
+        request: &str,
+    ) -> Result<QuestionId, StoreError> {
         let id = QuestionId(random::nonzero());
         let mut tx = self.begin().await?;
         let now = tx.now();
         tx.step(async |conn| {
-            sqlx::query("INSERT INTO node_question (id, deployment, asked_at) VALUES ($1, $2, $3)")
-                .bind(id.0)
-                .bind(deployment.as_str())
-                .bind(now.0)
-                .execute(&mut *conn)
-                .await?;
+            sqlx::query(
+                "INSERT INTO node_question (id, deployment, request, asked_at) VALUES ($1, $2, $3, $4)",
+            )
+            .bind(id.0)
+            .bind(deployment.as_str())
+            .bind(request)
+            .bind(now.0)
+            .execute(&mut *conn)
+            .await?;
             listen::notify(conn, Topic::Questions, &self.inner.notify_source).await
         })
         .await?;
@@ -65,7 +74,7 @@ impl Store {
         let open = async |conn: &mut AnyConnection| {
             let now = engine.now(conn, self.inner.clock.as_ref()).await?;
             let rows = sqlx::query(
-                "SELECT q.id, q.deployment FROM node_question q WHERE q.asked_at > $1 AND NOT EXISTS
+                "SELECT q.id, q.deployment, q.request FROM node_question q WHERE q.asked_at > $1 AND NOT EXISTS
                      (SELECT 1 FROM node_answer a WHERE a.question = q.id AND a.node = $2)
                  ORDER BY q.asked_at, q.id LIMIT $3",
             )
@@ -76,7 +85,8 @@ impl Store {
             .await?;
             let question = |row| {
                 let id = QuestionId(row::integer(row, "id")?);
-                Ok(NodeQuestion { id, deployment: row::deployment_id(row, "deployment")? })
+                let deployment = row::deployment_id(row, "deployment")?;
+                Ok(NodeQuestion { id, deployment, request: row::text(row, "request")? })
             };
             rows.iter().map(question).collect()
         };

@@ -20,7 +20,7 @@ const ROWS: &str =
     "SELECT CAST((SELECT count(*) FROM node_question) + (SELECT count(*) FROM node_answer) AS TEXT)";
 
 async fn ask(world: &World, deployment: &DeploymentId) -> QuestionId {
-    world.store.ask_nodes(deployment).await.expect("asked")
+    world.store.ask_nodes(deployment, "what").await.expect("asked")
 }
 
 async fn open(world: &World, from: &str) -> Vec<NodeQuestion> {
@@ -48,7 +48,7 @@ async fn age(world: &World, by: Duration) {
 
 async fn a_question_is_open_to_each_node_until_it_has_answered(world: World) {
     let question = ask(&world, &id("d")).await;
-    let opened = [NodeQuestion { id: question, deployment: id("d") }];
+    let opened = [NodeQuestion { id: question, deployment: id("d"), request: "what".to_owned() }];
     assert_eq!(open(&world, "n1").await, opened);
     answer(&world, "n1", question, "one").await;
     assert_eq!(open(&world, "n1").await, []);

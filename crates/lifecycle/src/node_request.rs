@@ -1,0 +1,172 @@
+//! What a node asks of all, and what each answers: JSON, in the store for a second.
+//!
+//! Nodes of two releases ask each other: a request that a node does not know gets no answer, and an
+//! answer that the asker does not know is none. Both name the node as silent.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use certward_pki::TlsType;
+use certward_store::DeploymentId;
+use serde::{Deserialize, Serialize};
+
+use crate::{LiveEvidence, NodeView, ProposedTrust, SessionFilter, SessionsOfNode, failures_answer};
+
+/// What a node is asked of a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeRequest {
+    /// The handshakes that failed.
+    Failures,
+    /// Sessions that the filter selects, at most `limit`.
+    Sessions {
+        /// Which.
+        filter: SessionFilter,
+        /// How many.
+        limit: usize,
+    },
+    /// To end the sessions that the filter selects.
+    CloseSessions {
+        /// Which.
+        filter: SessionFilter,
+    },
+    /// What its sessions say of a change.
+    LiveEvidence(ProposedTrust),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+enum RequestRecord {
+    Sessions { filter: SessionFilter, limit: usize },
+    CloseSessions { filter: SessionFilter },
+    LiveEvidence { two_way: bool, client_cas: Vec<String> },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", content = "answer", rename_all = "camelCase")]
+enum AnswerRecord {
+    Sessions(SessionsOfNode),
+    Closed(u64),
+    LiveEvidence(LiveEvidence),
+}
+
+/// What a node can answer.
+pub(crate) trait AnswerOfNode: Sized {
+    fn read(answer: &str) -> Option<Self>;
+}
+
+impl NodeRequest {
+    /// The failed handshakes are asked for by nothing, as releases before do.
+    pub(crate) fn to_text(&self) -> String {
+        let record = match self.clone() {
+            Self::Failures => return String::new(),
+            Self::Sessions { filter, limit } => RequestRecord::Sessions { filter, limit },
+            Self::CloseSessions { filter } => RequestRecord::CloseSessions { filter },
+            Self::LiveEvidence(ProposedTrust { tls_type, client_cas }) => RequestRecord::LiveEvidence {
+                two_way: tls_type == TlsType::TwoWay,
+                client_cas: client_cas.iter().map(|der| STANDARD.encode(der)).collect(),
+            },
+        };
+        written(&record)
+    }
+
+    /// `None`: of a newer release.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Self::Failures);
+        }
+        Some(match serde_json::from_str(text).ok()? {
+            RequestRecord::Sessions { filter, limit } => Self::Sessions { filter, limit },
+            RequestRecord::CloseSessions { filter } => Self::CloseSessions { filter },
+            RequestRecord::LiveEvidence { two_way, client_cas } => Self::LiveEvidence(ProposedTrust {
+                tls_type: if two_way { TlsType::TwoWay } else { TlsType::OneWay },
+                client_cas: client_cas
+                    .iter()
+                    .map(|text| STANDARD.decode(text).ok())
+                    .collect::<Option<_>>()?,
+            }),
+        })
+    }
+
+    /// This node's answer. It may verify certificates: not on an async thread.
+    pub fn answer(&self, view: &dyn NodeView, deployment: &DeploymentId) -> String {
+        written(&match self {
+            Self::Failures => return failures_answer(&view.recent_failures(deployment)),
+            Self::Sessions { filter, limit } => {
+                AnswerRecord::Sessions(view.sessions(deployment, filter, *limit))
+            }
+            Self::CloseSessions { filter } => AnswerRecord::Closed(view.close_sessions(deployment, filter)),
+            Self::LiveEvidence(proposed) => {
+                AnswerRecord::LiveEvidence(view.live_evidence(deployment, proposed))
+            }
+        })
+    }
+}
+
+fn written(record: &impl Serialize) -> String {
+    serde_json::to_string(record).expect("texts and numbers can be written as JSON")
+}
+
+impl AnswerOfNode for SessionsOfNode {
+    fn read(answer: &str) -> Option<Self> {
+        match serde_json::from_str(answer).ok()? {
+            AnswerRecord::Sessions(sessions) => Some(sessions),
+            _ => None,
+        }
+    }
+}
+
+/// How many were ended.
+impl AnswerOfNode for u64 {
+    fn read(answer: &str) -> Option<Self> {
+        match serde_json::from_str(answer).ok()? {
+            AnswerRecord::Closed(closed) => Some(closed),
+            _ => None,
+        }
+    }
+}
+
+impl AnswerOfNode for LiveEvidence {
+    fn read(answer: &str) -> Option<Self> {
+        match serde_json::from_str(answer).ok()? {
+            AnswerRecord::LiveEvidence(evidence) => Some(evidence),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use certward_pki::DeviceId;
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_read_as_it_was_asked() {
+        let filters = [
+            SessionFilter::All,
+            SessionFilter::Devices(vec![DeviceId([7; 16])]),
+            SessionFilter::Address([127, 0, 0, 1].into()),
+        ];
+        let two_way = ProposedTrust { tls_type: TlsType::TwoWay, client_cas: vec![vec![0x30, 0, 255]] };
+        let one_way = ProposedTrust { tls_type: TlsType::OneWay, client_cas: vec![] };
+        let mut requests = vec![NodeRequest::Failures];
+        requests.extend([two_way, one_way].map(NodeRequest::LiveEvidence));
+        for filter in filters {
+            requests.push(NodeRequest::Sessions { filter: filter.clone(), limit: 20 });
+            requests.push(NodeRequest::CloseSessions { filter });
+        }
+        for request in requests {
+            assert_eq!(NodeRequest::parse(&request.to_text()), Some(request));
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_no_request_and_no_answer() {
+        for text in ["{}", "null", "{\"kind\":\"invented\"}", "{\"kind\":\"sessions\"}", "-"] {
+            assert_eq!(NodeRequest::parse(text), None, "{text}");
+        }
+        // A release before answers every question with failed handshakes.
+        let failures = failures_answer(&[]);
+        assert_eq!(SessionsOfNode::read(&failures), None);
+        assert_eq!(u64::read(&failures), None);
+        assert_eq!(LiveEvidence::read(&failures), None);
+    }
+}
