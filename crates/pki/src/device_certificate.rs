@@ -25,7 +25,7 @@ pub struct IssuerPath {
     pub example: Vec<Vec<u8>>,
     /// The notAfter of the example's first certificate.
     pub example_not_after: OffsetDateTime,
-    /// The client CA that it leads to: its fingerprint (SHA-256 of the DER, lower-case hexadecimal).
+    /// The fingerprint of the client CA that it leads to.
     pub client_ca: Box<str>,
 }
 
