@@ -1,166 +1,16 @@
 //! The failed handshakes of all nodes, asked for through the store.
 
-#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
-
 use std::{sync::Arc, time::Duration};
 
 use certward_lifecycle::{
-    FAILURES_KEPT, FailedHandshake, FailuresOfNodes, Lifecycle, LifecycleSettings, LiveEvidence, NodeView,
-    ProposedTrust, Rehearsal, SessionFilter, SessionsOfNode, SilentNodes, SystemEntropy, failures_answer,
+    FAILURES_KEPT, FailedHandshake, FailuresOfNodes, Lifecycle, LifecycleSettings, SilentNodes, SystemEntropy,
 };
-use certward_pki::{ClientCertificate, ClientCertificateFacts, Material, NeededCa, NoEntryPoint};
-use certward_store::{
-    Address, Clock, Deployment, DeploymentId, MasterKey, NodeId, NodeProcess, Role, Servers, Session, Store,
-    StoreError, SystemClock, Timestamp,
-};
-use certward_test_support::PostgresServer;
+use certward_pki::{ClientCertificate, ClientCertificateFacts, NeededCa};
+use certward_store::{Address, Clock, MasterKey, NodeProcess, Role, Store, SystemClock, Timestamp};
 use time::OffsetDateTime;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-/// A node that is waited for is named when it is over; the rest is for a slow machine.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
-
-#[derive(Debug)]
-struct FakeGateway {
-    node: Option<NodeId>,
-    failures: Vec<FailedHandshake>,
-}
-
-impl Rehearsal for FakeGateway {
-    fn rehearse(&self, _: &Material) -> Result<(), String> {
-        Ok(())
-    }
-}
-
-impl NodeView for FakeGateway {
-    fn ready(&self) -> bool {
-        true
-    }
-    fn entry_point(&self, _: &Deployment) -> Result<(), NoEntryPoint> {
-        Ok(())
-    }
-    fn connections(&self, _: &DeploymentId) -> u64 {
-        0
-    }
-    fn gateway_node(&self) -> Option<NodeId> {
-        self.node.clone()
-    }
-    fn recent_failures(&self, _: &DeploymentId) -> Vec<FailedHandshake> {
-        self.failures.clone()
-    }
-    fn newest_failure(&self, _: &DeploymentId) -> Option<FailedHandshake> {
-        self.failures.first().cloned()
-    }
-
-    fn sessions(&self, _: &DeploymentId, _: &SessionFilter, _: usize) -> SessionsOfNode {
-        SessionsOfNode::default()
-    }
-
-    fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> u64 {
-        0
-    }
-
-    fn live_evidence(&self, _: &DeploymentId, _: &ProposedTrust) -> LiveEvidence {
-        LiveEvidence::default()
-    }
-}
-
-/// A shared store and its nodes; each has a handle of its own, as a process has.
-struct Cluster {
-    address: Address,
-    master_key: MasterKey,
-    database: String,
-    server: Arc<PostgresServer>,
-}
-
-impl Cluster {
-    async fn new() -> Self {
-        let server = PostgresServer::shared();
-        let url = server.database();
-        let address = Address::Postgres(Servers::parse([url.as_str()]).unwrap());
-        let database = url.rsplit('/').next().unwrap().to_owned();
-        let master_key = MasterKey::generate();
-        Store::init(&address, &master_key, Arc::new(SystemClock)).await.unwrap().close().await;
-        Self { address, master_key, database, server }
-    }
-
-    async fn store(&self) -> Store {
-        Store::open(&self.address, &self.master_key, Arc::new(SystemClock)).await.unwrap()
-    }
-
-    /// With a lease.
-    async fn joined(&self, id: &str, failures: Vec<FailedHandshake>) -> Node {
-        let node = self.node(Some(id), failures).await;
-        assert!(node.lifecycle.join(&name(id), Session(1), async |_| true).await.unwrap());
-        node
-    }
-
-    async fn node(&self, gateway: Option<&str>, failures: Vec<FailedHandshake>) -> Node {
-        let gateway = Arc::new(FakeGateway { node: gateway.map(name), failures });
-        let (view, settings) = (Arc::clone(&gateway), LifecycleSettings::default());
-        let lifecycle = Lifecycle::new(
-            self.store().await,
-            gateway,
-            Arc::clone(&view) as _,
-            Arc::new(SystemEntropy),
-            settings,
-        );
-        Node { lifecycle, view }
-    }
-
-    async fn reported(&self, id: &str, role: Role) {
-        let process = NodeProcess { role, version: "1.2.3" };
-        self.store().await.record_process(&name(id), process, None).await.unwrap();
-    }
-
-    fn tamper(&self, sql: &str) -> String {
-        self.server.query(&self.database, sql)
-    }
-}
-
-struct Node {
-    lifecycle: Lifecycle,
-    view: Arc<FakeGateway>,
-}
-
-impl Node {
-    async fn failures(&self) -> FailuresOfNodes {
-        self.asked().await.unwrap().unwrap()
-    }
-
-    async fn asked(&self) -> Result<Option<FailuresOfNodes>, StoreError> {
-        timeout(ANSWERED_WITHIN, self.lifecycle.failures_of_nodes(&deployment())).await.unwrap()
-    }
-
-    /// Answers as the gateway does, from now on, or with `body`.
-    fn answers(&self, body: Option<&'static str>) -> tokio::task::JoinHandle<()> {
-        let (store, view) = (self.lifecycle.store().clone(), Arc::clone(&self.view));
-        tokio::spawn(async move {
-            let node = view.gateway_node().unwrap();
-            // Not only when it wakes: it may not listen yet.
-            loop {
-                for question in store.open_questions(&node, 10).await.unwrap() {
-                    let own = || failures_answer(&view.recent_failures(&question.deployment));
-                    let answer = (question.id, body.map_or_else(own, str::to_owned));
-                    store.answer_questions(&node, &[answer]).await.unwrap();
-                }
-                let _ = timeout(Duration::from_millis(20), store.questions().next()).await;
-            }
-        })
-    }
-}
-
-fn name(id: &str) -> NodeId {
-    NodeId::parse(id).unwrap()
-}
-
-fn names(ids: &[&str]) -> SilentNodes {
-    SilentNodes::These(ids.iter().map(|id| name(id)).collect())
-}
-
-fn deployment() -> DeploymentId {
-    DeploymentId::parse("d").unwrap()
-}
+use crate::cluster::{ANSWERED_WITHIN, Cluster, FakeGateway, deployment, name, names};
 
 fn failed(at: i64) -> FailedHandshake {
     let facts = ClientCertificateFacts {
@@ -306,7 +156,8 @@ async fn with_an_embedded_store_there_is_nothing_to_ask() {
     let address = Address::Embedded(folder.path().join("data"));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = Store::init(&address, &MasterKey::generate(), clock).await.unwrap();
-    let gateway = Arc::new(FakeGateway { node: Some(name("n1")), failures: vec![failed(1)] });
+    let gateway =
+        Arc::new(FakeGateway { node: Some(name("n1")), failures: vec![failed(1)], ..FakeGateway::default() });
     let view = Arc::clone(&gateway);
     let lifecycle =
         Lifecycle::new(store.clone(), gateway, view, Arc::new(SystemEntropy), LifecycleSettings::default());
