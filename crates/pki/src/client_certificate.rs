@@ -121,7 +121,8 @@ pub(crate) fn shown_name(content: &[u8]) -> Box<str> {
     text.map_or_else(|_| "(cannot be decoded)".into(), |text| cut(text, NAME_SHOWN_BYTES_MAX).into())
 }
 
-fn shown_serial(tbs: &Tbs<'_>) -> Option<String> {
+/// Lower-case hexadecimal digits, two for each byte; at most 20 bytes.
+pub(crate) fn shown_serial(tbs: &Tbs<'_>) -> Option<String> {
     let fields = tbs.before_issuer;
     let after_version = if fields.first() == Some(&0xa0) { Any::from_der(fields).ok()?.0 } else { fields };
     let (_, serial) = element(after_version, Tag::Integer)?;

@@ -3,10 +3,11 @@ use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
 use crate::certificate::Certificate;
-use crate::client_certificate::shown_name;
+use crate::client_certificate::{shown_name, shown_serial};
 use crate::der::sequence;
 use crate::display::{SUBJECT_CHARS_MAX, escape};
 use crate::public_key::KeyKind;
+use crate::tbs::Tbs;
 
 /// A certificate for display, escaped and bounded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct CertificateFacts {
     pub subject: String,
     /// The issuer.
     pub issuer: String,
+    /// The serial number: lower-case hexadecimal digits, two for each byte.
+    pub serial: String,
     /// notBefore.
     pub not_before: OffsetDateTime,
     /// notAfter.
@@ -51,6 +54,8 @@ impl CertificateFacts {
             self_signed: certificate.is_self_signed(),
             subject: certificate.subject.clone(),
             issuer: certificate.issuer.clone(),
+            // A certificate has one.
+            serial: Tbs::read(&certificate.der).as_ref().and_then(shown_serial).unwrap_or_default(),
             not_before: certificate.not_before,
             not_after: certificate.not_after,
             key_kind: certificate.key_kind,
