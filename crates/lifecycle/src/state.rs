@@ -241,6 +241,8 @@ mod tests {
             findings: vec![],
             created_at: NOW,
             proven: true,
+            accepted_by: None,
+            restores: None,
         };
         let cases: [(&[&str], &[&str], bool); 7] = [
             (&[], &[], false),

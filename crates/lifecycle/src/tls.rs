@@ -257,7 +257,7 @@ impl Lifecycle {
     async fn keep(
         &self,
         change: Change,
-        Acting { mut tx, origin, .. }: Acting,
+        Acting { mut tx, actor, origin }: Acting,
         deployment: &Deployment,
         findings: Vec<Finding>,
         material: &Material,
@@ -280,6 +280,8 @@ impl Lifecycle {
             findings,
             created_at: tx.now(),
             proven: false,
+            accepted_by: Some(actor.key),
+            restores: None,
         };
         tx.insert_version(&version, material.bundle.key()).await?;
         let pending = state::pending(version.version, tx.now(), self.settings.prove_within);

@@ -106,7 +106,7 @@ pub use repo::project::Project;
 pub use repo::rekey::Rekey;
 pub use repo::request_log::{Admission, Method, RequestLimit};
 pub use repo::status_counts::StatusCounts;
-pub use repo::version::{UploadEnd, Version};
+pub use repo::version::{KeptVersion, UploadEnd, Version};
 pub use sealed::master_key::{MasterKey, MasterKeyError};
 pub use sealed::master_key_id::{MasterKeyId, MasterKeyIdError};
 pub use sealed::master_key_ring::MasterKeyRing;

@@ -67,6 +67,12 @@ impl Store {
         engine.checkpoint().await
     }
 
+    /// Overwrites what was erased in the logs that SQLite writes ahead, which [`Store::prune`]
+    /// repeats; nothing on PostgreSQL. A reader may keep the logs until it ends.
+    pub async fn overwrite_erased(&self) -> Result<(), StoreError> {
+        self.inner.engine()?.checkpoint().await
+    }
+
     /// Keeps about `kept` rows of the audit, with a checkpoint from which the chain continues.
     /// `false`: nothing was pruned, since rows are missing, which a checkpoint would hide.
     pub async fn prune_audit(&self, kept: u32) -> Result<bool, StoreError> {

@@ -3,7 +3,7 @@
 use sqlx::AnyConnection;
 
 use crate::{
-    Deployment, DeploymentId, Generation, StoreError, Version,
+    Deployment, DeploymentId, Generation, StoreError, Version, VersionId,
     engine::row,
     repo::{deployment, host, project, version},
 };
@@ -91,21 +91,18 @@ pub(crate) async fn is_older(
     Ok(there.is_some_and(|there| there > read))
 }
 
-/// Returns whether this erased keys.
+/// Returns whether a key that was here is gone.
 pub(crate) async fn write(conn: &mut AnyConnection, copied: &CopiedDeployment) -> Result<bool, StoreError> {
     let id = copied.id();
-    let keys = sqlx::query("DELETE FROM version WHERE deployment = $1")
-        .bind(id.as_str())
-        .execute(&mut *conn)
-        .await?
-        .rows_affected();
+    let keys_before = version::with_key(conn, id).await?;
+    sqlx::query("DELETE FROM version WHERE deployment = $1").bind(id.as_str()).execute(&mut *conn).await?;
     let copy = match copied {
         CopiedDeployment::Whole(copy) => copy,
         // Keeps its hosts, so that only this deployment is refused.
-        CopiedDeployment::Unreadable(_) => return Ok(keys > 0),
+        CopiedDeployment::Unreadable(_) => return Ok(!keys_before.is_empty()),
         CopiedDeployment::Gone(_) => {
             deployment::remove(conn, id).await?;
-            return Ok(keys > 0);
+            return Ok(!keys_before.is_empty());
         }
     };
     sqlx::query("DELETE FROM deployment WHERE id = $1").bind(id.as_str()).execute(&mut *conn).await?;
@@ -115,5 +112,8 @@ pub(crate) async fn write(conn: &mut AnyConnection, copied: &CopiedDeployment) -
     for (version, sealed_key) in &copy.versions {
         version::write(conn, version, sealed_key.clone()).await?;
     }
-    Ok(keys > 0 && copy.versions.iter().all(|(_, key)| key.is_none()))
+    let has_key = |wanted: &VersionId| {
+        copy.versions.iter().any(|(version, key)| version.version == *wanted && key.is_some())
+    };
+    Ok(!keys_before.iter().all(has_key))
 }

@@ -4,7 +4,7 @@ use certward_pki::{Finding, PrivateKey, TlsType};
 use sqlx::{AnyConnection, any::AnyRow};
 
 use crate::{
-    DeploymentId, MasterKeyRing, ProjectId, Reader, StoreError, Timestamp, TrustScope, Tx, VersionId,
+    ApiKey, DeploymentId, MasterKeyRing, ProjectId, Reader, StoreError, Timestamp, TrustScope, Tx, VersionId,
     engine::row,
     sealed::{sealing::RecordPlace, secret},
 };
@@ -36,6 +36,19 @@ pub struct Version {
     pub created_at: Timestamp,
     /// Proven by all counted nodes; only then is it a fallback.
     pub proven: bool,
+    /// The API key that uploaded it or rolled back to it. `None`: of an older release.
+    pub accepted_by: Option<ApiKey>,
+    /// The version that it brought back, if it is a rollback.
+    pub restores: Option<VersionId>,
+}
+
+/// A version that the store still has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptVersion {
+    /// The version.
+    pub version: Version,
+    /// Its key is not erased.
+    pub has_key: bool,
 }
 
 /// An upload in a list, without its certificates.
@@ -57,7 +70,7 @@ macro_rules! select {
     ($condition:literal) => {
         concat!(
             "SELECT deployment, version, tls_type, chain, client_cas, trust_scope, common_name, not_after, ",
-            "findings, created_at, proven FROM version ",
+            "findings, created_at, proven, accepted_by, restores FROM version ",
             $condition
         )
     };
@@ -87,6 +100,10 @@ impl Version {
             findings: serde_json::from_str(&findings).map_err(|_| row::unreadable("findings"))?,
             created_at: Timestamp(row::integer(row, "created_at")?),
             proven: row::integer(row, "proven")? != 0,
+            accepted_by: row::text_or_null(row, "accepted_by")?
+                .map(|key| ApiKey::parse(&key).ok_or_else(|| row::unreadable("accepted_by")))
+                .transpose()?,
+            restores: row::integer_or_null(row, "restores")?.map(VersionId),
         })
     }
 }
@@ -103,6 +120,11 @@ impl Reader {
         version: VersionId,
     ) -> Result<Option<Version>, StoreError> {
         self.run(async |conn| find(conn, deployment, version).await).await
+    }
+
+    /// The versions that are kept, newest first; at most 10.
+    pub async fn versions(&self, deployment: &DeploymentId) -> Result<Vec<KeptVersion>, StoreError> {
+        self.run(async |conn| kept(conn, deployment).await).await
     }
 
     /// What is shown in lists of the newest uploads of a project's deployments from `from` to `to`.
@@ -194,6 +216,11 @@ impl Tx {
         self.step(async |conn| find(conn, deployment, version).await).await
     }
 
+    /// As [`Reader::versions`].
+    pub async fn versions(&mut self, deployment: &DeploymentId) -> Result<Vec<KeptVersion>, StoreError> {
+        self.step(async |conn| kept(conn, deployment).await).await
+    }
+
     /// Marks a version as proven by all counted nodes. The first time, returns when it was
     /// accepted.
     pub async fn mark_proven(
@@ -207,6 +234,23 @@ impl Tx {
             let marked =
                 sqlx::query(sql).bind(deployment.as_str()).bind(version.0).fetch_optional(conn).await?;
             marked.map(|row| row::integer(&row, "created_at").map(Timestamp)).transpose()
+        })
+        .await
+    }
+
+    /// Erases the sealed key of one version. The change needs a generation: replicas erase it then.
+    pub async fn erase_key(
+        &mut self,
+        deployment: &DeploymentId,
+        version: VersionId,
+    ) -> Result<(), StoreError> {
+        self.change(async |conn| {
+            sqlx::query("UPDATE version SET sealed_key = NULL WHERE deployment = $1 AND version = $2")
+                .bind(deployment.as_str())
+                .bind(version.0)
+                .execute(conn)
+                .await?;
+            Ok(())
         })
         .await
     }
@@ -237,6 +281,35 @@ pub(crate) async fn find(
         .fetch_optional(conn)
         .await?;
     row.as_ref().map(Version::read).transpose()
+}
+
+async fn kept(conn: &mut AnyConnection, deployment: &DeploymentId) -> Result<Vec<KeptVersion>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT deployment, version, tls_type, chain, client_cas, trust_scope, common_name, not_after, findings,
+                created_at, proven, accepted_by, restores,
+                CASE WHEN sealed_key IS NULL THEN 0 ELSE 1 END AS has_key
+         FROM version WHERE deployment = $1 ORDER BY version DESC",
+    )
+    .bind(deployment.as_str())
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(KeptVersion { version: Version::read(row)?, has_key: row::integer(row, "has_key")? == 1 })
+        })
+        .collect()
+}
+
+/// Those whose keys are not erased.
+pub(crate) async fn with_key(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+) -> Result<Vec<VersionId>, StoreError> {
+    let rows = sqlx::query("SELECT version FROM version WHERE deployment = $1 AND sealed_key IS NOT NULL")
+        .bind(deployment.as_str())
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| row::integer(row, "version").map(VersionId)).collect()
 }
 
 /// A check that keys open.
@@ -281,8 +354,8 @@ pub(crate) async fn write(
         .map_err(|_| StoreError::corrupt("findings of a new version"))?;
     sqlx::query(
         "INSERT INTO version (deployment, version, tls_type, chain, client_cas, trust_scope, common_name,
-                              not_after, findings, created_at, proven, sealed_key)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                              not_after, findings, created_at, proven, accepted_by, restores, sealed_key)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(version.deployment.as_str())
     .bind(version.version.0)
@@ -295,6 +368,8 @@ pub(crate) async fn write(
     .bind(findings)
     .bind(version.created_at.0)
     .bind(i64::from(version.proven))
+    .bind(version.accepted_by.as_ref().map(ApiKey::as_str))
+    .bind(version.restores.map(|restored| restored.0))
     .bind(sealed_key)
     .execute(conn)
     .await?;
@@ -310,7 +385,7 @@ pub(crate) async fn served_between(
     // For an inner join PostgreSQL may read all versions.
     let rows = sqlx::query(
         "SELECT v.deployment, v.version, v.tls_type, v.chain, v.client_cas, v.trust_scope, v.common_name,
-                v.not_after, v.findings, v.created_at, v.proven, v.sealed_key
+                v.not_after, v.findings, v.created_at, v.proven, v.accepted_by, v.restores, v.sealed_key
          FROM deployment d LEFT JOIN version v ON v.deployment = d.id AND (v.version = d.tls_version OR v.version =
              (SELECT max(f.version) FROM version f WHERE f.deployment = d.id AND f.version < d.tls_version
                  AND f.proven = 1 AND f.sealed_key IS NOT NULL))

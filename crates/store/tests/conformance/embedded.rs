@@ -120,6 +120,14 @@ fn key_bytes_are_found_in_no_file() {
         let canary = b"CANARY-5f1f-PRIVATE-KEY-BYTES-9c77";
         let generation = world.upload(&made.id, canary).await;
         assert!(!found(world.data(), canary), "after the upload");
+        let one = world.upload(&made.id, canary).await;
+        let sealed_one = sealed_key(&world, one).await;
+        assert!(found(world.data(), &sealed_one), "the search finds what is there");
+        let mut tx = world.begin().await;
+        tx.erase_key(&made.id, one.into()).await.expect("erased");
+        tx.commit().await.expect("committed");
+        world.store.overwrite_erased().await.expect("done");
+        assert!(!found(world.data(), &sealed_one), "the sealed bytes are overwritten, in the log too");
         let sealed = sealed_key(&world, generation).await;
         assert!(found(world.data(), &sealed), "the search finds what is there");
         let mut tx = world.begin().await;

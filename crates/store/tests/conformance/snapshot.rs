@@ -22,6 +22,7 @@ on_both_engines![
     a_copy_reads_as_the_store_does_and_its_keys_open,
     only_what_is_served_and_what_could_be_fallen_back_to_is_copied,
     a_deletion_erases_the_keys_and_a_removal_everything,
+    one_erased_key_is_overwritten_and_the_others_stay,
     pages_copy_what_differs_and_remove_what_is_gone,
     what_was_read_earlier_undoes_nothing_where_there_is_a_mark,
     a_host_that_moved_is_its_new_deployments_whichever_is_copied_first,
@@ -162,7 +163,7 @@ async fn a_deletion_erases_the_keys_and_a_removal_everything(world: World) {
     let uploaded = world.upload(&made.id, b"key").await;
     let copying = Copying::of(&world).await;
     copying.copy(&world, &["a"]).await;
-    let sealed = sealed_key(&copying.file()).await;
+    let sealed = sealed_key(&copying.file(), uploaded).await;
     assert!(is_in_files(copying.folder.path(), &sealed), "it is looked for in the right place");
     delete(&world, &made.id).await;
     copying.copy(&world, &["a"]).await;
@@ -175,10 +176,44 @@ async fn a_deletion_erases_the_keys_and_a_removal_everything(world: World) {
     assert_eq!(copying.snapshot.read().hosts_after(None, 10).await.expect("read"), []);
 }
 
-async fn sealed_key(file: &Path) -> Vec<u8> {
+async fn one_erased_key_is_overwritten_and_the_others_stay(world: World) {
+    let made = world.deployment("a").await;
+    // The last one replaces the newest, and the fallback is erased before the replica hears of it.
+    for replaced_meanwhile in [false, true] {
+        let fallback = world.upload(&made.id, b"leaked").await;
+        let mut newest = world.upload(&made.id, b"served").await;
+        let mut tx = world.begin().await;
+        tx.mark_proven(&made.id, fallback.into()).await.expect("marked");
+        tx.commit().await.expect("committed");
+        let copying = Copying::of(&world).await;
+        copying.copy(&world, &["a"]).await;
+        let sealed = sealed_key(&copying.file(), fallback).await;
+        assert!(is_in_files(copying.folder.path(), &sealed), "it is looked for in the right place");
+        if replaced_meanwhile {
+            newest = world.upload(&made.id, b"served").await;
+        }
+        let mut tx = world.begin().await;
+        tx.erase_key(&made.id, fallback.into()).await.expect("erased");
+        let generation = tx.draw_generation(&made.id).await.expect("a generation");
+        tx.set_tls(&made.id, generation, &TlsState::Running { version: newest.into() })
+            .await
+            .expect("written");
+        tx.commit().await.expect("committed");
+        copying.copy(&world, &["a"]).await;
+        assert_eq!(key(&copying.snapshot.read(), &made.id, fallback).await, None);
+        assert_eq!(key(&copying.snapshot.read(), &made.id, newest).await.as_deref(), Some(&b"served"[..]));
+        assert!(!is_in_files(copying.folder.path(), &sealed), "in the log of the replica, too");
+    }
+}
+
+async fn sealed_key(file: &Path, version: Generation) -> Vec<u8> {
     let mut conn =
         sqlx::SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.expect("opened");
-    let row = sqlx::query("SELECT sealed_key FROM version").fetch_one(&mut conn).await.expect("a key");
+    let row = sqlx::query("SELECT sealed_key FROM version WHERE version = $1")
+        .bind(version.0)
+        .fetch_one(&mut conn)
+        .await
+        .expect("a key");
     conn.close().await.expect("closed");
     row.get(0)
 }

@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 use crate::{
     block_on, expiry,
     world::{
-        WITHOUT_AUDIT_CHAIN, WITHOUT_BOUNDARIES, WITHOUT_EXPIRY, WITHOUT_REKEY, World, deployment, host, id,
-        master_key, node, private_key, project, version,
+        WITHOUT_AUDIT_CHAIN, WITHOUT_BOUNDARIES, WITHOUT_EXPIRY, WITHOUT_REKEY, WITHOUT_ROLLBACK, World,
+        deployment, host, id, master_key, node, private_key, project, version,
     },
 };
 
@@ -347,6 +347,7 @@ fn a_store_of_an_earlier_release_is_brought_up_to_date_on_the_way_only() {
         world.tamper("DROP TABLE broker_trouble; DROP TABLE node_question; DROP TABLE node_answer").await;
         world.tamper(WITHOUT_REKEY).await;
         world.tamper(WITHOUT_AUDIT_CHAIN).await;
+        world.tamper(WITHOUT_ROLLBACK).await;
         world.tamper("UPDATE schema_version SET version = 1 WHERE part = 'store';").await;
         let (_server, url) = target();
         transferred(&world, &url).await.expect("copied");

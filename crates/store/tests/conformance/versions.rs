@@ -1,9 +1,9 @@
 use certward_pki::TlsType;
-use certward_store::{Generation, StoreError, TrustScope, Version, VersionId};
+use certward_store::{ApiKey, Generation, StoreError, TrustScope, Version, VersionId};
 
 use crate::{
     on_both_engines,
-    world::{World, id, private_key, version},
+    world::{WITHOUT_ROLLBACK, World, id, private_key, version},
 };
 
 on_both_engines![
@@ -13,6 +13,8 @@ on_both_engines![
     the_last_proven_version_outlives_any_number_of_failures,
     the_fallback_is_the_newest_proven_one_with_a_key,
     erased_keys_are_gone_and_the_versions_stay,
+    one_key_is_erased_and_the_list_says_so,
+    what_a_release_without_rollbacks_wrote_is_read,
     a_sealed_key_moved_to_another_row_does_not_open,
 ];
 
@@ -30,6 +32,8 @@ async fn an_upload_is_read_as_it_was_written(world: World) {
         trust_scope: TrustScope([255; 16]),
         common_name: None,
         proven: true,
+        accepted_by: ApiKey::parse("abcdefgh12345678"),
+        restores: Some(generation.into()),
         ..version(&made.id, Generation(1_000))
     };
     tx.insert_version(&one_way, &private_key(b"key")).await.expect("written");
@@ -127,6 +131,55 @@ async fn erased_keys_are_gone_and_the_versions_stay(world: World) {
     }
     assert_eq!(world.store.read().last_proven_version(&a, VersionId(i64::MAX)).await.expect("read"), None);
     assert!(world.store.read().private_key(&b, of_b.into()).await.expect("read").is_some());
+}
+
+async fn one_key_is_erased_and_the_list_says_so(world: World) {
+    let (a, b) = (world.deployment("a").await.id, world.deployment("b").await.id);
+    let mut of_a = Vec::new();
+    for _ in 0..12 {
+        of_a.push(world.upload(&a, b"key").await);
+    }
+    let of_b = world.upload(&b, b"key").await;
+    let mut tx = world.begin().await;
+    tx.erase_key(&a, of_a[7].into()).await.expect("erased");
+    tx.erase_key(&a, of_a[7].into()).await.expect("erased already");
+    tx.erase_key(&b, of_a[8].into()).await.expect("another deployment's");
+    let in_transaction = tx.versions(&a).await.expect("read");
+    tx.commit().await.expect("committed");
+    let kept = world.store.read().versions(&a).await.expect("read");
+    assert_eq!(kept, in_transaction);
+    let listed: Vec<_> = kept.iter().map(|kept| (kept.version.version, kept.has_key)).collect();
+    let expected: Vec<_> =
+        of_a[2..].iter().rev().map(|made| (VersionId::from(*made), *made != of_a[7])).collect();
+    assert_eq!(listed, expected, "newest first");
+    assert_eq!(kept[4].version, version(&a, of_a[7]), "the version stays");
+    for (index, made) in of_a.iter().enumerate().skip(2) {
+        let key = world.store.read().private_key(&a, (*made).into()).await.expect("read");
+        assert_eq!(key.is_some(), index != 7, "number {index}");
+    }
+    assert!(world.store.read().private_key(&b, of_b.into()).await.expect("read").is_some());
+    assert_eq!(world.store.read().versions(&id("none")).await.expect("read"), []);
+}
+
+async fn what_a_release_without_rollbacks_wrote_is_read(world: World) {
+    let made = world.deployment("a").await;
+    let generation = world.upload(&made.id, b"key").await;
+    world.tamper(WITHOUT_ROLLBACK).await;
+    world.tamper("UPDATE schema_version SET version = 14 WHERE part = 'store'").await;
+    let store = world.reopen().await;
+    // As a node of that release that works beside.
+    world
+        .tamper(
+            "INSERT INTO version (deployment, version, tls_type, chain, client_cas, trust_scope, not_after, findings,
+                                  created_at, proven)
+             SELECT deployment, version + 1, tls_type, chain, client_cas, trust_scope, not_after, findings, created_at,
+                    proven FROM version",
+        )
+        .await;
+    let kept = store.read().versions(&made.id).await.expect("read");
+    assert_eq!(kept.len(), 2);
+    assert_eq!((&kept[1].version, kept[1].has_key), (&version(&made.id, generation), true));
+    assert!(kept.iter().all(|kept| (&kept.version.accepted_by, kept.version.restores) == (&None, None)));
 }
 
 async fn a_sealed_key_moved_to_another_row_does_not_open(world: World) {

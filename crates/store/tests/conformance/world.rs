@@ -29,6 +29,9 @@ pub(crate) const WITHOUT_AUDIT_CHAIN: &str = "DROP INDEX audit_by_position; DROP
     ALTER TABLE audit DROP COLUMN fingerprint_before; ALTER TABLE audit DROP COLUMN fingerprint_after;
     ALTER TABLE audit DROP COLUMN position; ALTER TABLE audit DROP COLUMN master_key; ALTER TABLE audit DROP COLUMN mac;";
 
+pub(crate) const WITHOUT_ROLLBACK: &str =
+    "ALTER TABLE version DROP COLUMN accepted_by; ALTER TABLE version DROP COLUMN restores;";
+
 pub(crate) struct World {
     pub(crate) address: Address,
     pub(crate) clock: Arc<HandClock>,
@@ -218,5 +221,7 @@ pub(crate) fn version(deployment: &DeploymentId, version: Generation) -> Version
         findings: Vec::new(),
         created_at: Timestamp(1_700_000_000_001),
         proven: false,
+        accepted_by: None,
+        restores: None,
     }
 }
