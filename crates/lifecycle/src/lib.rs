@@ -38,6 +38,7 @@ mod service;
 mod sessions_of_nodes;
 mod state;
 mod tls;
+mod versions;
 
 pub use acting::Denied;
 pub use alert_channels::{AlertChannelError, NewAlertChannel};
@@ -74,3 +75,4 @@ pub use service::{Lifecycle, LifecycleSettings};
 pub use sessions_of_nodes::{ClosedSessions, NAMED_MAX, SessionsOfNodes};
 pub use state::{ProofFailure, narrows};
 pub use tls::{AcceptedUpload, CertificateView, Status, TlsError, TlsView};
+pub use versions::{ListedCertificate, VersionStatus, VersionView};

@@ -3,13 +3,13 @@ use std::{sync::Arc, time::Duration};
 use certward_pki::{Circumstances, Finding, Judgement, Material, Replaced, TlsType, Upload, findings_as_of};
 use certward_store::{
     ApiKey, AuditEntry, AuditOrigin, CertificateChange, Deployment, DeploymentRef, Scope, StoreError,
-    Timestamp, TlsState, TrustScope, Version,
+    Timestamp, TlsState, TrustScope, Tx, Version, VersionId,
 };
 use thiserror::Error;
 
 use crate::{
     Denied, Lifecycle, Requester, acting::Acting, days_left, deployments::entry_points_differ, fingerprints,
-    judge_pool::TooMany, state,
+    judge_pool::TooMany, state, versions,
 };
 
 /// A certificate as shown to operators.
@@ -78,6 +78,16 @@ pub enum TlsError {
     /// Most important first; the first is an error.
     #[error("the upload is refused")]
     Refused(Vec<Finding>),
+    /// A version that a rollback or an erasure names, or the one before the newest (`None`), is not
+    /// kept.
+    #[error("the version does not exist, or is not kept any more")]
+    NoVersion(Option<VersionId>),
+    /// A rollback to a version without its key.
+    #[error("the key of version {0} is erased")]
+    VersionErased(VersionId),
+    /// It is served, or may be.
+    #[error("the version {0} is in service")]
+    VersionInService(VersionId),
     /// Hosts or profile changed during each judgement.
     #[error("the deployment was changed again and again while the upload was judged")]
     KeepsChanging,
@@ -92,10 +102,18 @@ pub enum TlsError {
     Store(#[from] StoreError),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What is asked for, and where its upload comes from.
 enum Change {
-    Create,
-    Replace,
+    Create(Arc<Upload>),
+    Replace(Arc<Upload>),
+    /// Without a version: the last one that was `running` before the newest.
+    Rollback(Option<VersionId>),
+}
+
+/// What is judged, and then kept.
+struct Proposal {
+    upload: Arc<Upload>,
+    restores: Option<VersionId>,
 }
 
 /// Repeated if the deployment changes in between. Judging takes tens of milliseconds, so the second
@@ -183,7 +201,7 @@ impl Lifecycle {
         deployment: &DeploymentRef,
         upload: Arc<Upload>,
     ) -> Result<AcceptedUpload, TlsError> {
-        self.accept(Change::Create, actor.into(), deployment, upload).await
+        self.accept(&Change::Create(upload), actor.into(), deployment).await
     }
 
     /// PUT: replaces the certificate. Durable on return.
@@ -193,7 +211,18 @@ impl Lifecycle {
         deployment: &DeploymentRef,
         upload: Arc<Upload>,
     ) -> Result<AcceptedUpload, TlsError> {
-        self.accept(Change::Replace, actor.into(), deployment, upload).await
+        self.accept(&Change::Replace(upload), actor.into(), deployment).await
+    }
+
+    /// Makes an earlier version the newest upload: `version`, or the last one that was `running`
+    /// before the newest. Judged as it stands now, as a new upload is. Durable on return.
+    pub async fn roll_back_tls<'a>(
+        &self,
+        actor: impl Into<Requester<'a>>,
+        deployment: &DeploymentRef,
+        version: Option<VersionId>,
+    ) -> Result<AcceptedUpload, TlsError> {
+        self.accept(&Change::Rollback(version), actor.into(), deployment).await
     }
 
     /// DELETE: erases all keys; nodes close connections. Durable on return.
@@ -204,7 +233,7 @@ impl Lifecycle {
     ) -> Result<CertificateChange, TlsError> {
         let mut acting = self.begin_as(actor.into(), Scope::Tls).await?;
         let deployment = acting.deployment(deployment).await?.ok_or(TlsError::NoDeployment)?;
-        Change::Replace.admits(&deployment.tls)?;
+        deployment.tls.version().ok_or(TlsError::NotFound)?;
         let Acting { mut tx, origin, .. } = acting;
         let change = fingerprints::removal(&mut tx, &deployment).await?;
         let Deployment { id, project, .. } = deployment;
@@ -224,39 +253,56 @@ impl Lifecycle {
         Ok(change)
     }
 
-    /// Judges outside of the transaction, the only writer; again if the deployment changed, or the
-    /// version whose client trust is kept is not the newest any more.
+    /// Judges outside of the transaction, the only writer; again if the deployment changed, or what
+    /// the proposal rests on.
     async fn accept(
         &self,
-        change: Change,
+        change: &Change,
         actor: Requester<'_>,
         wanted: &DeploymentRef,
-        upload: Arc<Upload>,
     ) -> Result<AcceptedUpload, TlsError> {
         let found = self.store.read().deployment(&wanted.id).await?.filter(|found| wanted.means(found));
         let mut judged_for = found.ok_or(TlsError::NoDeployment)?;
         for _ in 0..JUDGEMENTS_MAX {
             change.admits(&judged_for.tls)?;
+            let proposal = self.proposal(change, &judged_for).await?;
             let Judgement { findings, material, .. } =
-                self.check_tls(actor.key, &judged_for, Arc::clone(&upload)).await?;
+                self.check_tls(actor.key, &judged_for, Arc::clone(&proposal.upload)).await?;
             let Some(material) = material else { return Err(TlsError::Refused(findings)) };
 
             let mut acting = self.begin_as(actor, Scope::Tls).await?;
             let deployment = acting.deployment(wanted).await?.ok_or(TlsError::NoDeployment)?;
             change.admits(&deployment.tls)?;
-            let is_kept =
-                !upload.keeps_client_trust() || judged_for.tls.version() == deployment.tls.version();
-            if is_kept && judged_alike(&judged_for, &deployment) {
-                return self.keep(change, acting, &deployment, findings, &material).await;
+            if judged_alike(&judged_for, &deployment)
+                && proposal.holds(&mut acting.tx, &judged_for, &deployment).await?
+            {
+                return self.keep(change, &proposal, acting, &deployment, findings, &material).await;
             }
             judged_for = deployment;
         }
         Err(TlsError::KeepsChanging)
     }
 
+    async fn proposal(&self, change: &Change, deployment: &Deployment) -> Result<Proposal, TlsError> {
+        match change {
+            Change::Create(upload) | Change::Replace(upload) => {
+                Ok(Proposal { upload: Arc::clone(upload), restores: None })
+            }
+            Change::Rollback(wanted) => {
+                let target = self.rollback_target(deployment, *wanted).await?;
+                let Version { deployment: id, version, .. } = &target;
+                let key = self.store.read().private_key(id, *version).await?;
+                let key = key.ok_or(TlsError::VersionErased(*version))?;
+                let upload = Upload::of_stored(target.tls_type, &target.chain, &key, &target.client_cas);
+                Ok(Proposal { upload: upload.into(), restores: Some(*version) })
+            }
+        }
+    }
+
     async fn keep(
         &self,
-        change: Change,
+        change: &Change,
+        proposal: &Proposal,
         Acting { mut tx, actor, origin }: Acting,
         deployment: &Deployment,
         findings: Vec<Finding>,
@@ -281,7 +327,7 @@ impl Lifecycle {
             created_at: tx.now(),
             proven: false,
             accepted_by: Some(actor.key),
-            restores: None,
+            restores: proposal.restores,
         };
         tx.insert_version(&version, material.bundle.key()).await?;
         let pending = state::pending(version.version, tx.now(), self.settings.prove_within);
@@ -334,36 +380,58 @@ impl TlsView {
 
 impl Change {
     /// A deletion counts as no certificate.
-    fn admits(self, state: &TlsState) -> Result<(), TlsError> {
+    fn admits(&self, state: &TlsState) -> Result<(), TlsError> {
         match (self, state.version()) {
-            (Self::Create, Some(_)) => Err(TlsError::AlreadyExists),
-            (Self::Replace, None) => Err(TlsError::NotFound),
-            (Self::Create, None) | (Self::Replace, Some(_)) => Ok(()),
+            (Self::Create(_), Some(_)) => Err(TlsError::AlreadyExists),
+            (Self::Replace(_) | Self::Rollback(_), None) => Err(TlsError::NotFound),
+            (Self::Create(_), None) | (Self::Replace(_) | Self::Rollback(_), Some(_)) => Ok(()),
         }
     }
 
     fn audit(
-        self,
+        &self,
         origin: AuditOrigin,
         deployment: &Deployment,
         version: &Version,
         material: &Material,
     ) -> AuditEntry {
         let action = match self {
-            Self::Create => "tls.create",
-            Self::Replace => "tls.replace",
+            Self::Create(_) => "tls.create",
+            Self::Replace(_) => "tls.replace",
+            Self::Rollback(_) => "tls.rollback",
         };
+        let restores = version.restores.map(|restored| format!(" restores {restored},")).unwrap_or_default();
         AuditEntry {
             project: Some(deployment.project.clone()),
             deployment: Some(deployment.id.clone()),
             detail: format!(
-                "version {}, {}, {} client CAs, expires {}",
+                "version {},{restores} {}, {} client CAs, expires {}",
                 version.version,
                 version.tls_type,
                 version.client_cas.len(),
                 material.bundle.not_after(),
             ),
             ..AuditEntry::new(origin, action, deployment.id.as_str())
+        }
+    }
+}
+
+impl Proposal {
+    /// Whether it is what it would be for `now`: the newest upload may give it its client CAs or the
+    /// version to restore, and that version's key may be erased since.
+    async fn holds(
+        &self,
+        tx: &mut Tx,
+        judged_for: &Deployment,
+        now: &Deployment,
+    ) -> Result<bool, StoreError> {
+        let rests_on_newest = self.upload.keeps_client_trust() || self.restores.is_some();
+        if rests_on_newest && judged_for.tls.version() != now.tls.version() {
+            return Ok(false);
+        }
+        match self.restores {
+            Some(restored) => versions::has_key(tx, &now.id, restored).await,
+            None => Ok(true),
         }
     }
 }
