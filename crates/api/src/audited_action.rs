@@ -48,6 +48,10 @@ fn name(method: &str, route: &str) -> Option<&'static str> {
         ("POST", "/deployments/{id}/tls" | "/deployments//tls") => "tls.create",
         ("PUT", "/deployments/{id}/tls" | "/deployments//tls") => "tls.replace",
         ("DELETE", "/deployments/{id}/tls" | "/deployments//tls") => "tls.delete",
+        ("POST", "/deployments/{id}/tls/rollback" | "/deployments//tls/rollback") => "tls.rollback",
+        ("DELETE", "/deployments/{id}/tls/versions/{version}" | "/deployments//tls/versions/{version}") => {
+            "tls.version_erase"
+        }
         ("POST", "/keys") => "key.create",
         ("DELETE", "/keys/{key}") => "key.revoke",
         ("POST", "/alert-channels") => "alert-channel.create",

@@ -11,7 +11,7 @@ use axum::{
 use certward_lifecycle::{
     AlertChannelError, Denied, DeploymentError, KeyError, OutOfBounds, ProjectError, TlsError,
 };
-use certward_store::{Scope, StoreError};
+use certward_store::{Scope, StoreError, VersionId};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -48,6 +48,12 @@ pub(crate) enum Error {
     DeploymentNotFound,
     /// PUT or DELETE without a certificate.
     TlsNotFound,
+    /// It is not kept.
+    VersionNotFound,
+    /// None was `running` before the newest.
+    NoEarlierVersion,
+    /// Its key is erased.
+    VersionErased(VersionId),
     /// Any other missing resource.
     NotFound(&'static str),
     /// The router adds `Allow`.
@@ -164,6 +170,17 @@ impl Error {
             }
             Self::DeploymentNotFound => (RefusalCode::DeploymentNotFound, "The deployment does not exist."),
             Self::TlsNotFound => (RefusalCode::TlsNotFound, "The deployment has no certificate."),
+            Self::VersionNotFound => {
+                (RefusalCode::VersionNotFound, "The version does not exist, or is not kept any more.")
+            }
+            Self::NoEarlierVersion => (
+                RefusalCode::VersionNotFound,
+                "No kept version was running before the newest one; name the one to go back to.",
+            ),
+            Self::VersionErased(version) => {
+                let message = format!("The key of version {version} is erased: no rollback leads to it.");
+                return (RefusalCode::VersionErased, message.into());
+            }
             Self::NotFound(message) => (RefusalCode::NotFound, *message),
             Self::MethodNotAllowed => {
                 (RefusalCode::MethodNotAllowed, "This path does not have this method; see the Allow header.")
@@ -267,6 +284,15 @@ impl From<TlsError> for Error {
             TlsError::NoDeployment => Self::DeploymentNotFound,
             TlsError::AlreadyExists => Self::TlsAlreadyExists,
             TlsError::NotFound => Self::TlsNotFound,
+            TlsError::NoVersion(Some(_)) => Self::VersionNotFound,
+            TlsError::NoVersion(None) => Self::NoEarlierVersion,
+            TlsError::VersionErased(version) => Self::VersionErased(version),
+            TlsError::VersionInService(version) => Self::Conflict {
+                code: RefusalCode::VersionInService,
+                message: format!(
+                    "The version {version} is in service: it is the newest, or nodes may serve it until the newest is proven."
+                ),
+            },
             TlsError::TooManyUploads => Self::TooManyUploads,
             TlsError::Refused(findings) => Self::Unprocessable(Detail::list(findings)),
             TlsError::KeepsChanging => Self::Conflict {

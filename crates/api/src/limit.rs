@@ -44,6 +44,7 @@ impl Context {
         match method {
             Method::Get | Method::Check | Method::Neighbours => self.settings.limits.reads,
             Method::Post | Method::Put | Method::Delete => self.settings.limits.changes,
+            Method::Rollback => self.settings.limits.rollbacks,
         }
     }
 }

@@ -3,6 +3,8 @@ use std::convert::Infallible;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
+use certward_store::VersionId;
+
 use crate::auth::BASE;
 
 /// A path's id, percent-decoded once. `None` (bad escape or UTF-8) does not exist; never an error.
@@ -15,7 +17,21 @@ impl PathId {
     }
 
     pub(crate) fn of(path: &str) -> Self {
-        let mut segments = path.strip_prefix(BASE).unwrap_or_default().split('/').skip(2);
+        Self::at(path, 2)
+    }
+
+    /// The version of `/deployments/{id}/tls/versions/{version}`.
+    pub(crate) fn version_of(path: &str) -> Option<VersionId> {
+        Self::at(path, 5).parse(|text| {
+            let version: i64 = text.parse().ok()?;
+            // In one form only: no sign, no leading zeros.
+            (version > 0 && text == version.to_string()).then_some(VersionId(version))
+        })
+    }
+
+    /// The path begins with `/`: its first segment, 0, is empty.
+    fn at(path: &str, segment: usize) -> Self {
+        let mut segments = path.strip_prefix(BASE).unwrap_or_default().split('/').skip(segment);
         Self(segments.next().and_then(decode))
     }
 }
@@ -64,6 +80,26 @@ mod tests {
             ("/public_api/v1/deployments", None),
         ] {
             assert_eq!(PathId::of(path).0.as_deref(), id, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_a_number_in_one_form() {
+        for (segment, version) in [
+            ("7", Some(7)),
+            ("%37", Some(7)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("9223372036854775808", None),
+            ("0", None),
+            ("-7", None),
+            ("+7", None),
+            ("07", None),
+            ("7.0", None),
+            ("", None),
+            ("%zz", None),
+        ] {
+            let path = format!("/public_api/v1/deployments/ge6a1a75/tls/versions/{segment}");
+            assert_eq!(PathId::version_of(&path), version.map(VersionId), "{segment}");
         }
     }
 }

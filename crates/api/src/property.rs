@@ -3,7 +3,9 @@
 //! Unknown fields are ignored; `null` counts as absent unless a property can be removed.
 
 use certward_pki::HostName;
-use certward_store::{DeploymentId, HostSuffix, ProjectId, Scope, Timestamp, UpstreamAllow, UpstreamList};
+use certward_store::{
+    DeploymentId, HostSuffix, ProjectId, Scope, Timestamp, UpstreamAllow, UpstreamList, VersionId,
+};
 use serde_json::Value;
 
 use crate::{
@@ -149,6 +151,14 @@ impl Properties {
     pub(crate) fn time(&mut self, field: &str) -> Option<Timestamp> {
         self.text(field, RefusalCode::TimeInvalid, TIME_REMEDY, |text| {
             wire_time::parse(text).ok_or("it is no time")
+        })
+    }
+
+    pub(crate) fn version(&mut self, field: &str) -> Option<VersionId> {
+        let remedy = "Give the number of a version, as the list of versions has it, or leave it out.";
+        self.value(field, RefusalCode::VersionInvalid, remedy, |value| match value.as_i64() {
+            Some(number) if number > 0 => Ok(VersionId(number)),
+            _ => Err("it must be a whole number from 1"),
         })
     }
 

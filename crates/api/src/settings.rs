@@ -59,12 +59,15 @@ pub struct Limits {
     pub reads: RequestLimit,
     /// POST, PUT and DELETE of the certificate: 6 in 60 minutes.
     pub changes: RequestLimit,
+    /// Rollbacks: 6 in 60 minutes. Apart from the changes: a wrong one must not use up the way back.
+    pub rollbacks: RequestLimit,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let window = Duration::from_secs(60 * 60);
-        Self { reads: RequestLimit { requests: 60, window }, changes: RequestLimit { requests: 6, window } }
+        let limit = |requests| RequestLimit { requests, window };
+        Self { reads: limit(60), changes: limit(6), rollbacks: limit(6) }
     }
 }
 

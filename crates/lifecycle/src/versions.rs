@@ -4,7 +4,7 @@
 //! service. All others are the past: a rollback makes one of them the newest again, as a version of
 //! its own.
 
-use certward_pki::{CertificateFacts, Finding, describe, findings_as_of};
+use certward_pki::{CertificateFacts, Finding, describe, findings_as_of, fingerprint};
 use certward_store::{
     AuditEntry, Deployment, DeploymentId, DeploymentRef, KeptVersion, Scope, StoreError, Timestamp, TlsState,
     Tx, Version, VersionId,
@@ -21,6 +21,8 @@ pub struct VersionView {
     pub status: VersionStatus,
     /// The leaf.
     pub leaf: CertificateFacts,
+    /// The leaf's: SHA-256 of the DER, 64 lower-case hexadecimal digits.
+    pub fingerprint: String,
     /// The served chain, leaf first.
     pub chain: Vec<ListedCertificate>,
     /// The client CAs; empty for one-way.
@@ -199,14 +201,16 @@ fn is_in_service(state: &TlsState, kept: &[KeptVersion], version: VersionId) -> 
 }
 
 fn view(version: Version, status: VersionStatus, now: Timestamp) -> Result<VersionView, StoreError> {
-    let leaf = version.chain.first().and_then(|leaf| describe(leaf));
-    let leaf = leaf.ok_or_else(|| StoreError::Corrupt(format!("the leaf of version {}", version.version)))?;
+    let leaf = version.chain.first().and_then(|leaf| Some((describe(leaf)?, fingerprint(leaf))));
+    let unreadable = || StoreError::Corrupt(format!("the leaf of version {}", version.version));
+    let (leaf, fingerprint) = leaf.ok_or_else(unreadable)?;
     let Version { findings, chain, client_cas, .. } = &version;
     Ok(VersionView {
         warnings: findings_as_of(findings, chain, client_cas, now.to_time()),
         chain: listed(chain)?,
         client_cas: listed(client_cas)?,
         leaf,
+        fingerprint,
         status,
         version,
     })
@@ -217,7 +221,7 @@ fn listed(ders: &[Vec<u8>]) -> Result<Vec<ListedCertificate>, StoreError> {
         let facts = describe(der).ok_or_else(|| StoreError::Corrupt("a stored certificate".to_owned()))?;
         Ok(ListedCertificate {
             subject: facts.subject,
-            fingerprint: certward_pki::fingerprint(der),
+            fingerprint: fingerprint(der),
             not_after: Timestamp::from_time(facts.not_after),
         })
     });

@@ -18,6 +18,8 @@ files! {
     "replaceTls.request" "replaceTls.answer"
     "checkTls.request" "checkTls.answer"
     "listTlsFailures.answer"
+    "listTlsVersions.answer"
+    "rollbackTls.request" "rollbackTls.answer"
     "listDeployments.answer" "getDeployment.answer"
     "createDeployment.request" "createDeployment.answer"
     "changeDeployment.request" "changeDeployment.answer"

@@ -16,10 +16,17 @@ const LINKS: [(&str, &str, &str, &[&str], &str); 5] = [
             "createTls",
             "checkTls",
             "listTlsFailures",
+            "listTlsVersions",
         ],
         "id",
     ),
-    ("createTls", "200", "$request.path.id", &["getTls", "replaceTls", "deleteTls"], "id"),
+    (
+        "createTls",
+        "200",
+        "$request.path.id",
+        &["getTls", "replaceTls", "deleteTls", "listTlsVersions", "rollbackTls"],
+        "id",
+    ),
     (
         "createProject",
         "201",

@@ -12,6 +12,7 @@ use crate::settings::Limits;
 enum CountedAs {
     Read,
     Change,
+    Rollback,
     Nothing,
 }
 
@@ -36,6 +37,7 @@ fn limit(counted: CountedAs) -> Option<certward_store::RequestLimit> {
     match counted {
         CountedAs::Read => Some(limits.reads),
         CountedAs::Change => Some(limits.changes),
+        CountedAs::Rollback => Some(limits.rollbacks),
         CountedAs::Nothing => None,
     }
 }
@@ -43,9 +45,11 @@ fn limit(counted: CountedAs) -> Option<certward_store::RequestLimit> {
 /// `None`: any scope.
 fn access(operation: &str) -> (Option<Scope>, CountedAs) {
     match operation {
-        "getTls" | "listTlsFailures" => (Some(Scope::TlsRead), CountedAs::Read),
+        "getTls" | "listTlsFailures" | "listTlsVersions" => (Some(Scope::TlsRead), CountedAs::Read),
         "checkTls" => (Some(Scope::Tls), CountedAs::Read),
         "createTls" | "replaceTls" | "deleteTls" => (Some(Scope::Tls), CountedAs::Change),
+        "rollbackTls" => (Some(Scope::Tls), CountedAs::Rollback),
+        "eraseTlsVersion" => (Some(Scope::Tls), CountedAs::Nothing),
         "listDeployments" | "getDeployment" | "listProjects" | "getProject" => (None, CountedAs::Read),
         "createDeployment" | "changeDeployment" | "deleteDeployment" => {
             (Some(Scope::Deployments), CountedAs::Nothing)

@@ -8,7 +8,7 @@ use certward_lifecycle::{
     AlertChannelError, DeploymentError, KeyError, OutOfBounds, ProjectError, TlsError, UpstreamField,
 };
 use certward_pki::{HostName, Severity, catalogue};
-use certward_store::{HostSuffix, Scope, StoreError, Upstream};
+use certward_store::{HostSuffix, Scope, StoreError, Upstream, VersionId};
 use http::StatusCode;
 use serde_json::Value;
 use utoipa::openapi::{
@@ -164,7 +164,7 @@ pub(super) fn add(operation: &mut Operation, path: &str, scope: Option<Scope>, l
 
 fn description(operation: &str, refused: &[RefusalExample]) -> String {
     match operation {
-        "createTls" | "replaceTls" if refused.len() > 10 => {
+        "createTls" | "replaceTls" | "rollbackTls" if refused.len() > 10 => {
             "The upload is refused: `code` is that of the most important finding.".to_owned()
         }
         _ => {
@@ -215,6 +215,21 @@ fn own_refusals(operation: &str, path: &str) -> Vec<RefusalExample> {
         "replaceTls" => errors.extend([Error::TlsNotFound, TlsError::KeepsChanging.into()]),
         "deleteTls" => {
             errors.extend([Error::TlsNotFound, Error::Unprocessable(vec![Detail::unexpected_query()])]);
+        }
+        "rollbackTls" => {
+            errors.extend([
+                Error::TlsNotFound,
+                Error::NoEarlierVersion,
+                TlsError::VersionInService(VersionId(9)).into(),
+                TlsError::KeepsChanging.into(),
+                Error::VersionErased(VersionId(7)),
+            ]);
+            errors.extend(wrong(r#"{"version":"seven"}"#, |it| {
+                it.version("version");
+            }));
+        }
+        "eraseTlsVersion" => {
+            errors.extend([Error::VersionNotFound, TlsError::VersionInService(VersionId(9)).into()]);
         }
         "listTlsFailures" => {
             errors.push(Error::NotFound("No node with a gateway runs, and so no device is refused."));
@@ -269,7 +284,7 @@ fn own_refusals(operation: &str, path: &str) -> Vec<RefusalExample> {
     }
     let samples = errors.iter().filter_map(sample);
     let mut refused: Vec<_> = samples.chain(more.iter().copied().map(RefusalExample::named)).collect();
-    if matches!(operation, "createTls" | "replaceTls") {
+    if matches!(operation, "createTls" | "replaceTls" | "rollbackTls") {
         refused.extend(of_uploads());
     }
     refused

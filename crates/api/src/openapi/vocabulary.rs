@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use certward_lifecycle::VersionStatus;
 use certward_pki::{DeviceIdentity, KEEP, Profile, TlsType, catalogue};
 use certward_store::{DeliveryState, EndingKind, MailSecurity, ProxyProtocol, Role, Scope};
 use utoipa::{
@@ -63,6 +64,10 @@ closed_lists! {
     UploadTypeWord "UploadType"
         "A type; or `keep`, to replace a certificate and keep the type and the client CAs of the newest accepted upload."
         TlsType::ALL.map(TlsType::as_str).into_iter().chain([KEEP]);
+    VersionStatusWord "VersionStatus"
+        "`pending`, `running`, `failed`: the newest, as of the certificate. `superseded`: a newer upload took its place. \
+         `rolledBack`: a rollback did. `erased`: its key is erased."
+        VersionStatus::ALL.map(VersionStatus::as_str);
     ProfileWord "Profile"
         "How strictly certificates are judged: `default`, or `emqx-cloud` (as EMQX Cloud accepts them: 60 days left, \
          keys of RSA 2048, P-256 and P-384 only, the issuer's key of the same kind)."
@@ -153,6 +158,8 @@ forms! {
         r"^[0-9a-f]{64}$" (64, 64), "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
     CauseText "Cause" "Why a handshake failed: docs/handshake-failures.md has the list. Later releases add causes."
         r"^[a-z][a-z0-9_]*$" (1, 64), "certificate_expired";
+    KeyKindText "KeyKind" "The kind of a key. Later releases add kinds."
+        r"^[A-Za-z0-9 -]+$" (1, 64), "ECDSA P-256";
     LabelText "Label" "A name for people: one line."
         r"" (0, 200), "north";
     DescriptionText "Description" "A description for people: one line."

@@ -22,7 +22,8 @@ fn kept(name: &str) -> String {
 }
 
 /// What differs from run to run, by field, and what the examples have instead.
-const DRAWN: [(&str, &str); 9] = [
+const DRAWN: [(&str, &str); 10] = [
+    ("acceptedBy", "abcdefgh12345678"),
     ("apiKey", "abcdefgh12345678"),
     ("secretKey", "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"),
     ("secret", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
@@ -158,6 +159,10 @@ async fn every_example_is_what_the_server_answers() {
     it.answered("getDeployment.answer", 200, world.get("/deployments/ge6a1a75")).await;
     it.answered("listDeployments.answer", 200, world.get("/deployments")).await;
     it.answered("listTlsFailures.answer", 200, world.get(&format!("{tls}/failures"))).await;
+    let rolled_back = with(world.post(&format!("{tls}/rollback")), "rollbackTls");
+    it.answered("rollbackTls.answer", 200, rolled_back).await;
+    world.report(&member, Ok(())).await;
+    it.answered("listTlsVersions.answer", 200, world.get(&format!("{tls}/versions"))).await;
     // Keys of one moment are listed at random.
     world.clock.advance(Duration::from_secs(60));
     it.answered("createKey.answer", 201, with(world.post("/keys"), "createKey")).await;

@@ -20,3 +20,4 @@ mod page;
 mod resources;
 mod rights;
 mod support;
+mod versions;

@@ -38,7 +38,7 @@ const COLUMNS: [Meanwhile; 7] = [
 
 struct Route {
     method: &'static str,
-    /// [`Stage`] fills in `{id}` and `{key}`.
+    /// [`Stage`] fills in `{id}`, `{key}` and `{version}`, the latter in the body, too.
     path: &'static str,
     scope: Scope,
     projects: Option<&'static [&'static str]>,
@@ -101,6 +101,22 @@ fn routes() -> Vec<Route> {
         of_a_deployment("PUT", tls, Scope::Tls, false, Some(upload())),
         of_a_deployment("PUT", tls, Scope::Tls, true, Some(json!({"tlsType": "one-way"}))),
         of_a_deployment("DELETE", tls, Scope::Tls, true, None),
+        of_a_deployment(
+            "POST",
+            "/deployments/{id}/tls/rollback",
+            Scope::Tls,
+            true,
+            Some(json!({"version": "{version}"})),
+        ),
+        // Refusals must not reveal which versions there are.
+        of_a_deployment(
+            "POST",
+            "/deployments/{id}/tls/rollback",
+            Scope::Tls,
+            false,
+            Some(json!({"version": 7})),
+        ),
+        of_a_deployment("DELETE", "/deployments/{id}/tls/versions/{version}", Scope::Tls, true, None),
         // Authorised like a change.
         of_a_deployment("POST", "/deployments/{id}/tls/check", Scope::Tls, false, Some(upload())),
         of_a_deployment("PATCH", deployment, Scope::Deployments, false, Some(change)),
@@ -388,6 +404,8 @@ struct Stage<'a> {
     other: ApiKey,
     /// Of `p1`, to be removed.
     channel: String,
+    /// The one before the newest, if there is a certificate.
+    version: String,
 }
 
 impl<'a> Stage<'a> {
@@ -403,7 +421,9 @@ impl<'a> Stage<'a> {
         let channel = world.post("/alert-channels").json(&channel).send().await;
         assert_eq!(channel.status, 201, "{}", channel.text);
         let channel = channel.json()["channelID"].as_str().unwrap().to_owned();
-        Self { world, key, login, other, channel }
+        let versions = format!("/deployments/{DEPLOYMENT}/tls/versions");
+        let version = world.get(&versions).send().await.json()[1]["version"].to_string();
+        Self { world, key, login, other, channel, version }
     }
 
     fn request(&self, route: &Route) -> crate::support::Request {
@@ -413,10 +433,14 @@ impl<'a> Stage<'a> {
             _ => DEPLOYMENT,
         };
         let path = route.path.replace("{id}", id).replace("{key}", self.other.as_str());
+        let path = path.replace("{version}", &self.version);
         let path = format!("{}{path}", crate::support::BASE);
         let request = self.world.request(route.method, &path).login(&self.login);
         match &route.body {
-            Some(body) => request.json(body),
+            Some(body) => {
+                let body = body.to_string().replace("\"{version}\"", &self.version);
+                request.json(&serde_json::from_str(&body).unwrap())
+            }
             None => request,
         }
     }
@@ -467,8 +491,11 @@ async fn make_deployment(world: &World, project: &str, certificate: bool) {
     world.deployment(DEPLOYMENT, project).await;
     if certificate {
         let path = format!("/deployments/{DEPLOYMENT}/tls");
-        let set = world.post(&path).json(&upload()).send().await;
-        assert_eq!(set.status, 200, "{}", set.text);
+        // Two versions, so that there is one to go back to.
+        for request in [world.post(&path), world.put(&path)] {
+            let set = request.json(&upload()).send().await;
+            assert_eq!(set.status, 200, "{}", set.text);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use toml::de::{DeTable, DeValue};
 
 /// Path in the file, without indices of lists, and a line that is right. A test compares them with
 /// the keys and reads each.
-const EXAMPLES: [(&str, &str); 43] = [
+const EXAMPLES: [(&str, &str); 44] = [
     ("data_dir", "data_dir = \"/var/lib/certward\""),
     ("store", "store = \"postgres://USER:PASSWORD@HOST/DATABASE\""),
     ("role", "role = \"all\""),
@@ -36,6 +36,7 @@ const EXAMPLES: [(&str, &str); 43] = [
     ("limits", "[limits]"),
     ("limits.reads", "reads = 60"),
     ("limits.changes", "changes = 6"),
+    ("limits.rollbacks", "rollbacks = 6"),
     ("limits.window", "window = \"60m\""),
     ("limits.deployments_per_project", "deployments_per_project = 100"),
     ("alerts", "[alerts]"),

@@ -12,6 +12,9 @@ pub(crate) struct LimitsSection {
     /// POST, PUT and DELETE, each: 6; 1 to 1,000,000.
     #[serde(deserialize_with = "requests")]
     pub(crate) changes: u32,
+    /// Rollbacks, apart from the changes: 6; 1 to 1,000,000.
+    #[serde(deserialize_with = "requests")]
+    pub(crate) rollbacks: u32,
     /// The window's length: `60m`; 1 s to 31 d.
     #[serde(deserialize_with = "super::duration::window")]
     pub(crate) window: Duration,
@@ -22,7 +25,13 @@ pub(crate) struct LimitsSection {
 
 impl Default for LimitsSection {
     fn default() -> Self {
-        Self { reads: 60, changes: 6, window: Duration::from_secs(60 * 60), deployments_per_project: 0 }
+        Self {
+            reads: 60,
+            changes: 6,
+            rollbacks: 6,
+            window: Duration::from_secs(60 * 60),
+            deployments_per_project: 0,
+        }
     }
 }
 

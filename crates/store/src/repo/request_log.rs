@@ -26,6 +26,8 @@ pub enum Method {
     Put,
     /// DELETE.
     Delete,
+    /// POST of `/rollback`.
+    Rollback,
     /// POST of `/check`.
     Check,
     /// GET of projects and deployments.
@@ -88,6 +90,7 @@ fn scope(key: &ApiKey, method: Method, subject: &str) -> String {
         Method::Post => "post",
         Method::Put => "put",
         Method::Delete => "delete",
+        Method::Rollback => "rollback",
         Method::Check => "check",
         Method::Neighbours => "neighbours",
     };

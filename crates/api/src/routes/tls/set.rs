@@ -1,4 +1,6 @@
-//! Common to POST and PUT of a certificate.
+//! Common to POST and PUT of a certificate, and to rollbacks.
+
+use std::sync::Arc;
 
 use axum::{
     Extension, Json,
@@ -6,15 +8,26 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use certward_lifecycle::AcceptedUpload;
-use certward_store::{Method, Scope};
+use certward_pki::Upload;
+use certward_store::{Method, Scope, VersionId};
 
 use super::body::TlsBody;
-use crate::{auth::Caller, body, context::Context, error::Error, path_id::PathId, upload};
+use crate::{
+    auth::Caller, body, context::Context, error::Error, path_id::PathId, property::Properties, upload,
+};
 
 #[derive(Clone, Copy)]
 pub(super) enum CertificateWrite {
     Create,
     Replace,
+    Rollback,
+}
+
+/// With its body.
+enum ReadWrite {
+    Create(Arc<Upload>),
+    Replace(Arc<Upload>),
+    Rollback(Option<VersionId>),
 }
 
 pub(super) async fn set(
@@ -25,21 +38,14 @@ pub(super) async fn set(
     write: CertificateWrite,
 ) -> Result<Response, Error> {
     let deployment = api.deployment(caller, Some(Scope::Tls), id).await?;
-    let method = match write {
-        CertificateWrite::Create => Method::Post,
-        CertificateWrite::Replace => Method::Put,
-    };
-    api.limited(caller, deployment.id.as_str(), method, async {
-        let upload = upload::read(&body::read(request, api.settings.deadlines.body).await?)?.into();
+    api.limited(caller, deployment.id.as_str(), write.method(), async {
+        let read = write.read(&body::read(request, api.settings.deadlines.body).await?)?;
         api.require_still(caller, Scope::Tls, &deployment).await?;
-        let reference = deployment.reference();
-        let set = match write {
-            CertificateWrite::Create => {
-                api.lifecycle.create_tls(caller.requester(), &reference, upload).await
-            }
-            CertificateWrite::Replace => {
-                api.lifecycle.replace_tls(caller.requester(), &reference, upload).await
-            }
+        let (requester, reference) = (caller.requester(), deployment.reference());
+        let set = match read {
+            ReadWrite::Create(upload) => api.lifecycle.create_tls(requester, &reference, upload).await,
+            ReadWrite::Replace(upload) => api.lifecycle.replace_tls(requester, &reference, upload).await,
+            ReadWrite::Rollback(version) => api.lifecycle.roll_back_tls(requester, &reference, version).await,
         };
         if set.is_err() {
             // The error reveals the deployment's state.
@@ -51,4 +57,27 @@ pub(super) async fn set(
         Ok((Extension(change), Json(TlsBody::from(view).with_nodes(nodes))).into_response())
     })
     .await
+}
+
+impl CertificateWrite {
+    fn method(self) -> Method {
+        match self {
+            Self::Create => Method::Post,
+            Self::Replace => Method::Put,
+            Self::Rollback => Method::Rollback,
+        }
+    }
+
+    fn read(self, bytes: &[u8]) -> Result<ReadWrite, Error> {
+        Ok(match self {
+            Self::Create => ReadWrite::Create(upload::read(bytes)?.into()),
+            Self::Replace => ReadWrite::Replace(upload::read(bytes)?.into()),
+            Self::Rollback => {
+                let mut properties = Properties::read(bytes)?;
+                let version = properties.version("version");
+                properties.finish()?;
+                ReadWrite::Rollback(version)
+            }
+        })
+    }
 }

@@ -14,7 +14,11 @@ pub(super) fn of_api(config: &Config, files: u64) -> certward_api::ApiSettings {
     certward_api::ApiSettings {
         tls: tls.map(|(cert, key)| certward_api::CertificateFiles { cert, key }),
         role: config.role,
-        limits: certward_api::Limits { reads: limit(limits.reads), changes: limit(limits.changes) },
+        limits: certward_api::Limits {
+            reads: limit(limits.reads),
+            changes: limit(limits.changes),
+            rollbacks: limit(limits.rollbacks),
+        },
         platform: api.platform.clone(),
         region: api.region.clone(),
         connections_max: certward_api::ApiSettings::CONNECTIONS_MAX.min(file_limit::api_connections(files)),
