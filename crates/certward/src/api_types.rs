@@ -6,6 +6,7 @@ mod deployment;
 mod ending;
 mod finding;
 mod tls;
+mod version;
 
 use certward_pki::CertificateFacts;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ pub(crate) use self::{
     ending::EndingAnswer,
     finding::{ErrorAnswer, FindingAnswer},
     tls::TlsAnswer,
+    version::{ListedCertificateAnswer, VersionAnswer},
 };
 
 #[derive(Debug, Default, Deserialize)]

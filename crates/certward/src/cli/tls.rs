@@ -77,6 +77,63 @@ pub(crate) enum TlsCommand {
         #[command(flatten)]
         connect: ConnectArgs,
     },
+    /// List the versions that are kept, newest first: each accepted upload is one
+    #[command(after_help = "Example: certward tls versions ge6a1a75")]
+    Versions {
+        /// The deployment
+        id: String,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Show how two versions differ: names, issuer, kind of key, dates, client CAs, chain
+    #[command(after_help = "Example: certward tls diff ge6a1a75 4 6")]
+    Diff {
+        /// The deployment
+        id: String,
+        /// A version, as `tls versions` lists it
+        #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+        from: i64,
+        /// Another version
+        #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+        to: i64,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Go back to an earlier version: its certificate, key and client CAs
+    #[command(
+        after_help = "On a terminal it asks first if that version trusts fewer devices; in a script it does not.\n\
+                            Example: certward tls rollback ge6a1a75 --wait"
+    )]
+    Rollback {
+        /// The deployment
+        id: String,
+        /// The version; without it, the last one that was running before the newest
+        #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(i64).range(1..))]
+        to: Option<i64>,
+        /// Do not ask, on a terminal either
+        #[arg(long, short)]
+        yes: bool,
+        /// Wait until every node has proven that it serves it; exit 1 if one cannot
+        #[arg(long)]
+        wait: bool,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
+    /// Erase the private key of a version for good, such as a leaked one
+    #[command(after_help = "On a terminal it asks first; in a script it does not.\n\
+                            Example: certward tls erase-version ge6a1a75 4 --yes")]
+    EraseVersion {
+        /// The deployment
+        id: String,
+        /// The version, as `tls versions` lists it
+        #[arg(value_name = "VERSION", value_parser = clap::value_parser!(i64).range(1..))]
+        number: i64,
+        /// Do not ask, on a terminal either
+        #[arg(long, short)]
+        yes: bool,
+        #[command(flatten)]
+        connect: ConnectArgs,
+    },
     /// Delete the certificate and erase its keys; disconnects the deployment's devices
     #[command(visible_aliases = ["rm", "remove"])]
     #[command(after_help = "On a terminal it asks first; in a script it does not.\n\

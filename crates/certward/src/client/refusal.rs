@@ -56,6 +56,14 @@ fn next(status: StatusCode, retry_after: Option<Duration>, code: &str, typed: &T
         }
         (_, "DEPLOYMENT_EXISTS") => format!("`certward deployment show {id}` shows it."),
         (_, "TLS_NOT_FOUND") => format!("`certward tls set {id} --cert FILE --key FILE` sets one."),
+        (_, "VERSION_NOT_FOUND") => format!("`certward tls versions {id}` lists those that are kept."),
+        (_, "VERSION_ERASED") => format!(
+            "Choose another one with --to, as `certward tls versions {id}` lists them, or upload certificate and key again: \
+             certward tls set {id} --cert FILE --key FILE."
+        ),
+        (_, "VERSION_IN_SERVICE") => format!(
+            "`certward tls versions {id}` lists all; its key can be erased once a newer version is running."
+        ),
         (_, "TLS_ALREADY_EXISTS") => {
             format!("`certward tls show {id}` shows it; run the command again to replace it.")
         }

@@ -4,7 +4,10 @@ use certward_store::{Clock, SystemClock, Timestamp};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::{broker_trouble, deployment_id, project_id, question};
+use super::{
+    broker_trouble, deployment_id, project_id,
+    question::{self, Disconnected},
+};
 use crate::{
     api_time,
     api_types::{DeploymentAnswer, FindingAnswer},
@@ -78,7 +81,7 @@ pub(super) async fn run(command: DeploymentCommand) -> anyhow::Result<ExitCode> 
             let id = deployment_id(&id)?;
             let client = Client::new(&connect)?;
             let change = format!("removes the deployment {id} with its certificate, keys and hosts");
-            question::ask_before(&change, &id, yes, &client).await?;
+            question::ask_before(&change, Disconnected::All, &id, yes, &client).await?;
             client.change(Method::DELETE, &["deployments", id.as_str()], None).await?;
             if !connect.json {
                 output::say(&format!("Removed the deployment {id}."))?;

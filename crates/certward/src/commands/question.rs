@@ -1,4 +1,5 @@
-//! Asks before devices are disconnected, where a person can answer. Scripts are never asked.
+//! Asks before devices are disconnected or a key is erased, where a person can answer. Scripts are
+//! never asked.
 
 use anyhow::bail;
 use certward_store::DeploymentId;
@@ -13,17 +14,39 @@ use crate::{
 /// Hosts that are named in the question.
 const HOSTS_MAX: usize = 5;
 
+/// The devices that a change disconnects.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Disconnected {
+    All,
+    /// Those that its client CAs do not verify.
+    Untrusted,
+}
+
+/// Whether a question would be asked.
+pub(super) fn is_asked(yes: bool) -> bool {
+    !yes && terminal::is_attended()
+}
+
+/// As [`ask_before`], of a change that disconnects no device. `change` has no full stop.
+///
+/// # Errors
+/// If the answer is no: nothing was changed.
+pub(super) fn ask(change: &str, yes: bool) -> anyhow::Result<()> {
+    if is_asked(yes) { confirm(&format!("{change}. Go on?")) } else { Ok(()) }
+}
+
 /// Returns if the answer is yes, or no question is asked.
 ///
 /// # Errors
 /// If the answer is no: nothing was changed.
 pub(super) async fn ask_before(
     change: &str,
+    disconnected: Disconnected,
     id: &DeploymentId,
     yes: bool,
     client: &Client,
 ) -> anyhow::Result<()> {
-    if yes || !terminal::is_attended() {
+    if !is_asked(yes) {
         return Ok(());
     }
     let found = match client.get(&["deployments", id.as_str()]).await {
@@ -34,16 +57,24 @@ pub(super) async fn ask_before(
         // Such as the limit of reads: the question needs no numbers.
         Err(_) => None,
     };
-    if !terminal::confirm(&question(change, found.as_ref()))? {
+    confirm(&question(change, disconnected, found.as_ref()))
+}
+
+fn confirm(question: &str) -> anyhow::Result<()> {
+    if !terminal::confirm(question)? {
         bail!("nothing was changed; --yes goes on without a question");
     }
     Ok(())
 }
 
 /// `change` is such as `deletes the certificate of line1`.
-fn question(change: &str, found: Option<&DeploymentAnswer>) -> String {
+fn question(change: &str, disconnected: Disconnected, found: Option<&DeploymentAnswer>) -> String {
+    let (whom, of) = match disconnected {
+        Disconnected::All => ("all its devices", ": "),
+        Disconnected::Untrusted => ("the devices that these do not verify", ", of "),
+    };
     let Some(deployment) = found else {
-        return format!("This {change}, and disconnects all its devices. Go on?");
+        return format!("This {change}, and disconnects {whom}. Go on?");
     };
     let s = if deployment.connected == 1 { "" } else { "s" };
     let devices = format!("{} device{s} connected now through the node that answers", deployment.connected);
@@ -57,7 +88,7 @@ fn question(change: &str, found: Option<&DeploymentAnswer>) -> String {
         1 => format!("Its host is {}", named.join(", ")),
         _ => format!("Its hosts are {}", named.join(", ")),
     };
-    format!("This {change}, and disconnects all its devices: {devices}.\n{hosts}. Go on?")
+    format!("This {change}, and disconnects {whom}{of}{devices}.\n{hosts}. Go on?")
 }
 
 #[cfg(test)]
@@ -69,7 +100,7 @@ mod tests {
         let text = |connected: u64, hosts: usize| {
             let hosts = (1..=hosts).map(|n| format!("h{n}\n")).collect();
             let deployment = DeploymentAnswer { connected, hosts, ..DeploymentAnswer::default() };
-            question("deletes the certificate of line1", Some(&deployment))
+            question("deletes the certificate of line1", Disconnected::All, Some(&deployment))
         };
         assert_eq!(
             text(3, 2),
@@ -80,8 +111,15 @@ mod tests {
         assert!(text(0, 0).contains("0 devices") && text(0, 0).contains("no hosts"));
         assert!(text(0, 7).contains(" and 2 more. Go on?"), "{}", text(0, 7));
         assert_eq!(
-            question("deletes the certificate of line1", None),
+            question("deletes the certificate of line1", Disconnected::All, None),
             "This deletes the certificate of line1, and disconnects all its devices. Go on?"
+        );
+        let deployment = DeploymentAnswer { connected: 3, ..DeploymentAnswer::default() };
+        let change = "goes back to version 4 of line1, with its client CAs";
+        assert_eq!(
+            question(change, Disconnected::Untrusted, Some(&deployment)),
+            "This goes back to version 4 of line1, with its client CAs, and disconnects the devices that these do not \
+             verify, of 3 devices connected now through the node that answers.\nIt has no hosts. Go on?"
         );
     }
 }

@@ -1,4 +1,9 @@
+mod accepted;
+mod diff;
+mod erase_version;
+mod rollback;
 mod upload;
+mod versions;
 
 use std::process::ExitCode;
 
@@ -8,7 +13,8 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::{
-    deployment_id, question,
+    deployment_id,
+    question::{self, Disconnected},
     wait::{WaitReport, Waited, until_settled},
 };
 use crate::{
@@ -32,6 +38,14 @@ pub(super) async fn run(command: TlsCommand) -> anyhow::Result<ExitCode> {
         TlsCommand::Failures { id, connect } => failures(&id, &connect).await,
         TlsCommand::Check { id, upload, connect } => upload::check(&id, &upload, &connect).await,
         TlsCommand::Set { id, upload, wait, connect } => upload::set(&id, &upload, wait, &connect).await,
+        TlsCommand::Versions { id, connect } => versions::list(&id, &connect).await,
+        TlsCommand::Diff { id, from, to, connect } => diff::diff(&id, from, to, &connect).await,
+        TlsCommand::Rollback { id, to, yes, wait, connect } => {
+            rollback::roll_back(&id, to, yes, wait, &connect).await
+        }
+        TlsCommand::EraseVersion { id, number, yes, connect } => {
+            erase_version::erase(&id, number, yes, &connect).await
+        }
         TlsCommand::Delete { id, yes, wait, connect } => delete(&id, yes, wait, &connect).await,
     }
 }
@@ -114,7 +128,7 @@ async fn delete(id: &str, yes: bool, wait: bool, connect: &ConnectArgs) -> anyho
     let client = Client::new(connect)?;
     let path = ["deployments", id.as_str(), "tls"];
     let change = format!("deletes the certificate of {id} and erases its keys");
-    question::ask_before(&change, &id, yes, &client).await?;
+    question::ask_before(&change, Disconnected::All, &id, yes, &client).await?;
     client.change(Method::DELETE, &path, None).await?;
     let gone = "the keys are erased, but whether every node has let go cannot be waited for";
     if wait

@@ -68,6 +68,17 @@ impl Typed {
         typed
     }
 
+    /// About a version that is restored: nothing was typed.
+    pub(crate) fn about_a_version(deployment: &str) -> Self {
+        let mut typed = Self::about(deployment);
+        let parts =
+            [("cert", "the certificate of that version"), ("key", "its key"), ("cacert", "its client CAs")];
+        for (property, name) in parts {
+            typed.files.add_named(property, name);
+        }
+        typed
+    }
+
     /// As a command can name it again.
     pub(super) fn file(&self, property: &str) -> Option<&str> {
         self.files.of(property)?.path.as_deref()

@@ -3,21 +3,18 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use certward_pki::{Circumstances, KEEP, Profile, Replaced, TlsType};
 use certward_store::{Clock, DeploymentId, SystemClock};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::print;
+use super::accepted;
 use crate::{
     api_types::{CheckAnswer, FindingAnswer, TlsAnswer},
     cli::{ConnectArgs, UploadArgs},
     client::{Client, ClientError},
-    commands::{
-        deployment_id,
-        wait::{WaitReport, Waited, until_settled},
-    },
+    commands::deployment_id,
     findings,
     local_upload::{LocalUpload, UploadPaths},
     output,
@@ -69,22 +66,8 @@ pub(super) async fn set(
         refuse_by_check(&client, &path, if before.is_set() { &next } else { &first }, &local.typed).await?;
         put_or_post(&client, &path, before.is_set().then_some(&next), &first).await
     };
-    let mut answer = stored.await.map_err(|error| error.with_files(&local.typed.files))?;
-    if wait {
-        let mut report = WaitReport::default();
-        report.begin(&serde_json::from_value(answer)?);
-        let waited = until_settled(&client, &path, &mut report).await;
-        answer = match waited.context("the certificate is stored, but its proof cannot be waited for")? {
-            Waited::Settled(answer) => answer,
-            Waited::Unsettled => bail!(
-                "the certificate of {id} is stored, but not proven on every node yet; `certward tls show {id}` shows how it goes on"
-            ),
-        };
-    }
-    print(&answer, &local.typed, connect)?;
-    let status = serde_json::from_value::<TlsAnswer>(answer)?.status;
-    let held = !wait || status.as_deref() == Some("running");
-    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let answer = stored.await.map_err(|error| error.with_files(&local.typed.files))?;
+    accepted::finish(&client, &id, answer, wait, &local.typed, connect).await
 }
 
 fn read(id: &DeploymentId, upload: &UploadArgs) -> anyhow::Result<LocalUpload> {
