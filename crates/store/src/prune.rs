@@ -8,7 +8,8 @@ use crate::{
     repo::{
         alert,
         audit::{self, AuditPruned},
-        broker_trouble, feed, node, node_process, node_question, request_log, upstream_claim,
+        broker_trouble, device, device_total, feed, host_use, node, node_process, node_question, offer_day,
+        request_log, upstream_claim,
     },
 };
 
@@ -18,14 +19,17 @@ const FEED_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const PRUNED_AT_ONCE: u32 = 5_000;
 /// Changes wait for it.
 const AUDIT_PRUNED_AT_ONCE: u32 = 1_000;
+/// Deleted, each is in five indexes; changes of their deployments wait for it.
+const DEVICES_PRUNED_AT_ONCE: u32 = 5_000;
 const CAUGHT_UP_AT_ONCE: u32 = 500;
 /// Per run: 1,000,000 rows.
 const PRUNES_MAX: u32 = 200;
 
 impl Store {
-    /// Prunes feed (7 days kept), alerts (400 days), reports of brokers, questions between nodes (a
-    /// minute), nodes (silent for an hour) and request log (its window), and writes upstream claims
-    /// that an older release omitted. Called periodically by one task per node.
+    /// Prunes feed (7 days kept), alerts (400 days), devices and what was seen of them (90 days;
+    /// addresses 7), reports of brokers, questions between nodes (a minute), nodes (silent for an
+    /// hour) and request log (its window), and writes upstream claims that an older release
+    /// omitted. Called periodically by one task per node.
     pub async fn prune(&self, request_window: Duration) -> Result<(), StoreError> {
         let engine = self.inner.engine()?;
         let now = self.now().await?;
@@ -39,9 +43,22 @@ impl Store {
                 break;
             }
         }
+        for _ in 0..PRUNES_MAX {
+            let prune = async |conn: &mut AnyConnection| {
+                let devices = device::prune(conn, now, DEVICES_PRUNED_AT_ONCE).await?;
+                let addresses = device::prune_addresses(conn, now, PRUNED_AT_ONCE).await?;
+                Ok(devices || addresses)
+            };
+            if !transact(engine.begin().await?, prune).await? {
+                break;
+            }
+        }
         let reports = async |conn: &mut AnyConnection| {
             broker_trouble::prune(conn, now).await?;
             node_question::prune(conn, now).await?;
+            offer_day::prune(conn, now).await?;
+            host_use::prune(conn, now).await?;
+            device_total::prune(conn, now).await?;
             node_process::prune(conn, now).await
         };
         transact(engine.begin().await?, reports).await?;

@@ -13,6 +13,7 @@ use crate::{
     Address, MasterKeyRing, StoreError,
     engine::{
         lock,
+        many_rows::places,
         pool::{Engine, step},
         row,
         schema::{self, SchemaPart},
@@ -440,8 +441,4 @@ fn names(columns: &[Column]) -> String {
 
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn places(from: usize, count: usize) -> String {
-    (from..from + count).map(|place| format!("${place}")).collect::<Vec<_>>().join(", ")
 }

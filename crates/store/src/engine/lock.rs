@@ -10,7 +10,8 @@ use crate::{StoreError, engine::row};
 // 2. the acting key's row (shared), then the rows of keys that change;
 // 3. a project to remove;
 // 4. `nodes_stay` or `nodes_change`;
-// 5. a deployment's row, or `absent_deployment`;
+// 5. a deployment's row, or `absent_deployment`; then its row of `device_total`, before its rows of
+//    `device`;
 // 6. the generation (a row of `counter`);
 // 7. `hosts`;
 // 8. the row of the master key's check value (shared), to seal and to append to the audit. The

@@ -3,6 +3,7 @@
 pub(crate) mod data_folder;
 pub(crate) mod durability;
 pub(crate) mod lock;
+pub(crate) mod many_rows;
 pub(crate) mod new_file;
 pub(crate) mod own_file;
 pub(crate) mod pool;

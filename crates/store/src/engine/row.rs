@@ -48,3 +48,12 @@ pub(crate) fn unreadable(column: &str) -> StoreError {
 pub(crate) fn storable(text: &str) -> std::borrow::Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
+
+pub(crate) fn count(row: &AnyRow, column: &str) -> Result<u64, StoreError> {
+    u64::try_from(integer(row, column)?).map_err(|_| unreadable(column))
+}
+
+/// A count as a parameter.
+pub(crate) fn bound(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -438,7 +438,7 @@ fn surplus(versions: &[(i64, bool)]) -> Vec<i64> {
 }
 
 /// With 4-byte lengths.
-fn join(parts: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn join(parts: &[Vec<u8>]) -> Vec<u8> {
     let mut joined = Vec::with_capacity(parts.iter().map(|part| part.len() + 4).sum());
     for part in parts {
         // Uploads are far below 4 GiB.
@@ -448,7 +448,7 @@ fn join(parts: &[Vec<u8>]) -> Vec<u8> {
     joined
 }
 
-fn split(mut joined: &[u8]) -> Option<Vec<Vec<u8>>> {
+pub(crate) fn split(mut joined: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut parts = Vec::new();
     while !joined.is_empty() {
         let (length, rest) = joined.split_first_chunk::<4>()?;

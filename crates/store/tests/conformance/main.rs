@@ -5,6 +5,7 @@ mod audit;
 mod boundaries;
 mod broker_troubles;
 mod deployments;
+mod devices;
 mod embedded;
 mod expiry;
 mod feed;

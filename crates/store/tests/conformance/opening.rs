@@ -3,8 +3,8 @@ use certward_store::{Deployment, Generation, MasterKey, Store, StoreError};
 use crate::{
     on_both_engines,
     world::{
-        WITHOUT_AUDIT_CHAIN, WITHOUT_BOUNDARIES, WITHOUT_EXPIRY, WITHOUT_REKEY, WITHOUT_ROLLBACK, World,
-        deployment, master_key,
+        WITHOUT_AUDIT_CHAIN, WITHOUT_BOUNDARIES, WITHOUT_DEVICES, WITHOUT_EXPIRY, WITHOUT_REKEY,
+        WITHOUT_ROLLBACK, World, deployment, master_key,
     },
 };
 
@@ -64,6 +64,7 @@ async fn a_store_of_the_first_release_is_widened_and_loses_nothing(world: World)
     world.tamper(WITHOUT_REKEY).await;
     world.tamper(WITHOUT_AUDIT_CHAIN).await;
     world.tamper(WITHOUT_ROLLBACK).await;
+    world.tamper(WITHOUT_DEVICES).await;
     world.tamper("UPDATE schema_version SET version = 1 WHERE part = 'store'").await;
     let store = world.reopen().await;
     let before_it_was_kept = Deployment { born: Generation(0), ..made };

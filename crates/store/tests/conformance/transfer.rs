@@ -5,19 +5,19 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use certward_pki::{DeviceIdentity, Profile};
 use certward_store::{
     Address, AuditEntry, AuditOrigin, AuditPage, Clock, ConnectionLimit, ConnectionLimits, CopiedTable,
-    Deployment, DeploymentSpec, FeedPosition, Generation, MasterKey, Method, NodeProcess, Project, Proxy,
-    ProxyProtocol, RecordBytes, RequestLimit, Role, Scope, Servers, Store, StoreError, SystemClock,
-    Timestamp, TlsState, TransferError, UpstreamList, VersionId, transfer,
+    Deployment, DeploymentSpec, DeviceBatch, FeedPosition, Generation, HostSighting, MasterKey, Method,
+    NodeProcess, Project, Proxy, ProxyProtocol, RecordBytes, RequestLimit, Role, Scope, Servers, Store,
+    StoreError, SystemClock, Timestamp, TlsState, TransferError, UpstreamList, VersionId, transfer,
 };
 use certward_test_support::PostgresServer;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 use zeroize::Zeroizing;
 
 use crate::{
-    block_on, expiry,
+    block_on, devices, expiry,
     world::{
-        WITHOUT_AUDIT_CHAIN, WITHOUT_BOUNDARIES, WITHOUT_EXPIRY, WITHOUT_REKEY, WITHOUT_ROLLBACK, World,
-        deployment, host, id, master_key, node, private_key, project, version,
+        WITHOUT_AUDIT_CHAIN, WITHOUT_BOUNDARIES, WITHOUT_DEVICES, WITHOUT_EXPIRY, WITHOUT_REKEY,
+        WITHOUT_ROLLBACK, World, deployment, host, id, master_key, node, private_key, project, version,
     },
 };
 
@@ -148,7 +148,23 @@ async fn fill(world: &World) {
     for _ in 0..4 {
         assert!(world.store.admit(&key, "d1", Method::Put, LIMIT).await.expect("decided").admitted);
     }
+    fill_devices(world).await;
     world.tamper("DELETE FROM audit WHERE number = (SELECT max(number) FROM audit)").await;
+}
+
+async fn fill_devices(world: &World) {
+    let at = world.clock.now();
+    let batch = DeviceBatch {
+        devices: (0..450)
+            .map(|number| {
+                let path = devices::path((number % 210) as u16, number, at);
+                devices::sighting(&id("rich"), number, &path, at)
+            })
+            .collect(),
+        offers: vec![devices::offer_hour(&id("rich"), at.day(), &[29], 5)],
+        hosts: vec![HostSighting { deployment: id("rich"), host: "localhost".into(), at }],
+    };
+    world.store.record_devices(&batch).await.expect("recorded");
 }
 
 async fn everything(store: &Store) -> String {
@@ -165,6 +181,15 @@ async fn everything(store: &Store) -> String {
             }
         }
     }
+    let (rich, now) = (id("rich"), Timestamp(0));
+    text += &format!(
+        "{:#?} {:#?} {:#?} {:#?} {:#?}",
+        store.read().devices(&rich, None, 1_000).await.expect("read"),
+        store.read().device_total(&rich).await.expect("read"),
+        store.read().known_paths(&rich, now).await.expect("read"),
+        store.read().offer_days(&rich, 0).await.expect("read"),
+        store.read().hosts_in_use(&rich).await.expect("read"),
+    );
     text += &format!("{:#?}", store.read().projects().await.expect("read"));
     text += &format!("{:#?}", store.read().api_keys().await.expect("read"));
     text += &format!(
@@ -201,6 +226,8 @@ fn all_lasting_state_is_copied_and_continues() {
         let copied = transferred(&world, &url).await.expect("copied");
         let count = |name: &str| copied.iter().find(|table| table.table == name).map(|table| table.rows);
         assert_eq!((count("deployment"), count("audit"), count("request")), (Some(451), Some(450), Some(4)));
+        assert_eq!((count("device"), count("issuer_path")), (Some(450), Some(200)));
+        assert_eq!((count("offer_day"), count("host_use")), (Some(1), Some(1)));
 
         let address = Address::Postgres(servers(&url));
         let moved = open(&address, &world).await;
@@ -348,6 +375,7 @@ fn a_store_of_an_earlier_release_is_brought_up_to_date_on_the_way_only() {
         world.tamper(WITHOUT_REKEY).await;
         world.tamper(WITHOUT_AUDIT_CHAIN).await;
         world.tamper(WITHOUT_ROLLBACK).await;
+        world.tamper(WITHOUT_DEVICES).await;
         world.tamper("UPDATE schema_version SET version = 1 WHERE part = 'store';").await;
         let (_server, url) = target();
         transferred(&world, &url).await.expect("copied");

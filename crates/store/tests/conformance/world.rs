@@ -31,6 +31,8 @@ pub(crate) const WITHOUT_AUDIT_CHAIN: &str = "DROP INDEX audit_by_position; DROP
 
 pub(crate) const WITHOUT_ROLLBACK: &str =
     "ALTER TABLE version DROP COLUMN accepted_by; ALTER TABLE version DROP COLUMN restores;";
+pub(crate) const WITHOUT_DEVICES: &str = "DROP TABLE device; DROP TABLE issuer_path; DROP TABLE device_total;
+    DROP TABLE offer_day; DROP TABLE host_use;";
 
 pub(crate) struct World {
     pub(crate) address: Address,
