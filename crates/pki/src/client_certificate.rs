@@ -8,13 +8,12 @@ use std::collections::HashSet;
 use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, DistinguishedName, Error};
 use time::OffsetDateTime;
-use x509_parser::asn1_rs::{Any, Tag};
 use x509_parser::certificate::Validity;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::X509Name;
 
 use crate::client_refusal::ClientRefusal;
-use crate::der::{element, sequence, wrap};
+use crate::der::{sequence, wrap};
 use crate::display::cut;
 use crate::fingerprint;
 use crate::name::{NAME_BYTES_SHOWN_MAX, TOO_LONG, shown};
@@ -61,7 +60,7 @@ pub struct NeededCa {
 pub struct ClientCaNames(HashSet<Vec<u8>>);
 
 /// Bounds the memory of a refusal, which an escape can make ten times as long as the name.
-const NAME_SHOWN_BYTES_MAX: usize = 160;
+pub(crate) const NAME_SHOWN_BYTES_MAX: usize = 160;
 /// RFC 5280 §4.1.2.2.
 const SERIAL_BYTES_MAX: usize = 20;
 /// webpki takes no longer path.
@@ -123,9 +122,7 @@ pub(crate) fn shown_name(content: &[u8]) -> Box<str> {
 
 /// Lower-case hexadecimal digits, two for each byte; at most 20 bytes.
 pub(crate) fn shown_serial(tbs: &Tbs<'_>) -> Option<String> {
-    let fields = tbs.before_issuer;
-    let after_version = if fields.first() == Some(&0xa0) { Any::from_der(fields).ok()?.0 } else { fields };
-    let (_, serial) = element(after_version, Tag::Integer)?;
+    let serial = tbs.serial()?;
     // A positive number may begin with a zero byte (X.690 §8.3).
     let significant = match serial {
         [0, rest @ ..] if !rest.is_empty() => rest,

@@ -270,7 +270,7 @@ pub(crate) fn is_about_version(refusal: &Error) -> bool {
     matches!(cause.downcast_ref::<webpki::Error>(), Some(webpki::Error::UnsupportedCertVersion))
 }
 
-fn signers_among<'a>(intermediates: &'a [CertificateDer<'a>]) -> Cow<'a, [CertificateDer<'a>]> {
+pub(crate) fn signers_among<'a>(intermediates: &'a [CertificateDer<'a>]) -> Cow<'a, [CertificateDer<'a>]> {
     if intermediates.iter().all(may_sign_certificates) {
         return Cow::Borrowed(intermediates);
     }

@@ -1,33 +1,14 @@
-use std::fmt;
 use std::sync::Arc;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
+use x509_parser::certificate::Validity;
+use x509_parser::prelude::FromDer as _;
 
-/// Identifies a device's certificate: 16 bytes of the SHA-256 of its issuer, serial and public key.
-///
-/// Not of its signature: an ECDSA signature can be turned into a second valid one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DeviceId(pub [u8; 16]);
-
-/// Identifies an [`IssuerPath`] within a deployment.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PathId(pub [u8; 16]);
-
-/// How a device's certificate leads to a client CA: devices of one path are trusted alike, but for
-/// their dates.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IssuerPath {
-    /// Identifies it.
-    pub id: PathId,
-    /// A device's certificate of this path, DER, and the intermediates that it sent.
-    pub example: Vec<Vec<u8>>,
-    /// The notAfter of the example's first certificate.
-    pub example_not_after: OffsetDateTime,
-    /// The fingerprint of the client CA that it leads to.
-    pub client_ca: Box<str>,
-}
+use crate::client_certificate::{NAME_SHOWN_BYTES_MAX, shown_name, shown_serial};
+use crate::display::{SUBJECT_CHARS_MAX, cut, escape};
+use crate::tbs::Tbs;
+use crate::{ClientTrust, DeviceId, DeviceIdentity, IssuerPath, fingerprint};
 
 /// A verified device's certificate: for display, escaped and bounded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,69 +31,31 @@ pub struct DeviceCertificate {
     pub path: Arc<IssuerPath>,
 }
 
-macro_rules! hexadecimal {
-    ($id:ident) => {
-        impl $id {
-            /// Of 32 lower-case hexadecimal digits.
-            pub fn parse(text: &str) -> Option<Self> {
-                let digit = |byte: u8| match byte {
-                    b'0'..=b'9' => Some(byte - b'0'),
-                    b'a'..=b'f' => Some(byte - b'a' + 10),
-                    _ => None,
-                };
-                let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
-                let mut id = [0; 16];
-                if pairs.len() != id.len() {
-                    return None;
-                }
-                for (byte, [high, low]) in id.iter_mut().zip(pairs) {
-                    *byte = digit(*high)? << 4 | digit(*low)?;
-                }
-                Some(Self(id))
-            }
-        }
-
-        impl fmt::Display for $id {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-            }
-        }
-
-        impl Serialize for $id {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $id {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                Self::parse(&text).ok_or_else(|| D::Error::custom("32 hexadecimal digits are expected"))
-            }
-        }
-
-        impl fmt::Debug for $id {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(self, f)
-            }
-        }
-    };
+impl DeviceCertificate {
+    /// Of a chain as the device sent it, which a verifier of `trust` has accepted. Verifies a
+    /// signature only where several issuers have one name.
+    ///
+    /// `None` if the chain does not lead to `trust`.
+    pub fn read(chain: &[CertificateDer<'_>], trust: &ClientTrust, identity: DeviceIdentity) -> Option<Self> {
+        let (end_entity, intermediates) = chain.split_first()?;
+        let tbs = Tbs::read(end_entity)?;
+        let (_, validity) = Validity::from_der(tbs.validity).ok()?;
+        Some(Self {
+            id: DeviceId::of(&tbs)?,
+            name: name(end_entity, &tbs, identity),
+            issuer: shown_name(tbs.issuer),
+            serial: shown_serial(&tbs)?.into(),
+            fingerprint: fingerprint(end_entity).into(),
+            not_before: validity.not_before.to_datetime(),
+            not_after: validity.not_after.to_datetime(),
+            path: Arc::new(IssuerPath::find(end_entity, intermediates, trust)?),
+        })
+    }
 }
 
-hexadecimal!(DeviceId);
-hexadecimal!(PathId);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_is_written_and_read_as_hexadecimal_digits() {
-        let id = DeviceId(*b"\0\x01abcdefghijkl\xfe\xff");
-        assert_eq!(id.to_string(), "00016162636465666768696a6b6cfeff");
-        assert_eq!(DeviceId::parse(&id.to_string()), Some(id));
-        for wrong in ["", "0", "00016162636465666768696A6b6cfeff", "00016162636465666768696a6b6cfef", "zz"] {
-            assert_eq!(DeviceId::parse(wrong), None, "{wrong}");
-        }
+fn name(end_entity: &CertificateDer<'_>, tbs: &Tbs<'_>, identity: DeviceIdentity) -> Box<str> {
+    match identity.of(end_entity) {
+        Ok(name) => cut(escape(&name, SUBJECT_CHARS_MAX), NAME_SHOWN_BYTES_MAX).into(),
+        Err(_) => shown_name(tbs.subject),
     }
 }

@@ -49,38 +49,86 @@ impl<'a> Tbs<'a> {
         })
     }
 
+    /// The content of the serial number.
+    pub(crate) fn serial(&self) -> Option<&'a [u8]> {
+        element(self.after_version()?, Tag::Integer).map(|(_, serial)| serial)
+    }
+
+    /// The version's field, empty for version 1, and the algorithm's.
+    pub(crate) fn version_and_algorithm(&self) -> Option<(&'a [u8], &'a [u8])> {
+        let after_version = self.after_version()?;
+        let (algorithm, _) = element(after_version, Tag::Integer)?;
+        let version_bytes = self.before_issuer.len() - after_version.len();
+        Some((&self.before_issuer[..version_bytes], algorithm))
+    }
+
+    fn after_version(&self) -> Option<&'a [u8]> {
+        let fields = self.before_issuer;
+        if fields.first() == Some(&0xa0) { Some(Any::from_der(fields).ok()?.0) } else { Some(fields) }
+    }
+
     /// The value of the first extension of this type; an error if the extensions cannot be read.
     pub(crate) fn extension(&self, wanted: &[u8]) -> Result<Option<&'a [u8]>, UnreadableExtensions> {
-        let mut fields = self.after_key;
-        while let Some(&first) = fields.first() {
-            let (rest, field) = Any::from_der(fields).map_err(|_| UnreadableExtensions)?;
-            if first == EXTENSIONS {
-                let (_, extensions) = sequence(field.data).ok_or(UnreadableExtensions)?;
-                return extension_of(extensions, wanted);
+        for extension in self.extensions() {
+            let Extension { oid, value, .. } = extension?;
+            if oid == wanted {
+                return Ok(Some(value));
             }
-            fields = rest;
         }
         Ok(None)
     }
+
+    /// In order; ends at the first one that cannot be read.
+    pub(crate) fn extensions(&self) -> Extensions<'a> {
+        let mut fields = self.after_key;
+        while let Some(&first) = fields.first() {
+            let Ok((rest, field)) = Any::from_der(fields) else { return Extensions(None) };
+            if first == EXTENSIONS {
+                return Extensions(sequence(field.data).map(|(_, extensions)| extensions));
+            }
+            fields = rest;
+        }
+        Extensions(Some(&[]))
+    }
+}
+
+/// RFC 5280 §4.1.2.9.
+pub(crate) struct Extension<'a> {
+    pub(crate) oid: &'a [u8],
+    pub(crate) is_critical: bool,
+    pub(crate) value: &'a [u8],
 }
 
 /// What follows the subject's key is not as RFC 5280 says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UnreadableExtensions;
 
-fn extension_of<'a>(
-    mut extensions: &'a [u8],
-    wanted: &[u8],
-) -> Result<Option<&'a [u8]>, UnreadableExtensions> {
-    while !extensions.is_empty() {
-        let (rest, extension) = sequence(extensions).ok_or(UnreadableExtensions)?;
-        let (after_oid, oid) = element(extension, Tag::Oid).ok_or(UnreadableExtensions)?;
-        if oid == wanted {
-            let after_critical = element(after_oid, Tag::Boolean).map_or(after_oid, |(rest, _)| rest);
-            let (_, value) = element(after_critical, Tag::OctetString).ok_or(UnreadableExtensions)?;
-            return Ok(Some(value));
+/// What is left of the extensions; `None` if it cannot be read.
+pub(crate) struct Extensions<'a>(Option<&'a [u8]>);
+
+impl<'a> Iterator for Extensions<'a> {
+    type Item = Result<Extension<'a>, UnreadableExtensions>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.0 {
+            Some([]) => None,
+            left => {
+                let read = left.and_then(read_extension);
+                // Nothing follows an error.
+                self.0 = Some(read.as_ref().map_or(&[], |(rest, _)| rest));
+                Some(read.map(|(_, extension)| extension).ok_or(UnreadableExtensions))
+            }
         }
-        extensions = rest;
     }
-    Ok(None)
+}
+
+/// (rest, the first).
+fn read_extension(extensions: &[u8]) -> Option<(&[u8], Extension<'_>)> {
+    let (rest, extension) = sequence(extensions)?;
+    let (after_oid, oid) = element(extension, Tag::Oid)?;
+    let critical = element(after_oid, Tag::Boolean);
+    let (after_critical, is_critical) =
+        critical.map_or((after_oid, false), |(rest, value)| (rest, value != [0]));
+    let (_, value) = element(after_critical, Tag::OctetString)?;
+    Some((rest, Extension { oid, is_critical, value }))
 }

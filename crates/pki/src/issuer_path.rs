@@ -1,0 +1,155 @@
+//! How a client's certificate leads to a client CA.
+//!
+//! Devices of one path are trusted alike, whatever the client CAs, so verifying one of them is
+//! enough. Their dates differ, and so do their names: a new client CA with name constraints may
+//! refuse some of a path.
+
+use rustls_pki_types::CertificateDer;
+use time::OffsetDateTime;
+use x509_parser::certificate::Validity;
+use x509_parser::prelude::FromDer as _;
+
+use crate::client_verifier::signers_among;
+use crate::normal_form::is_about_policies;
+use crate::normal_name::normal_name;
+use crate::path_candidates::path_candidates;
+use crate::short_hash::{hexadecimal, short_hash};
+use crate::signed::{SignatureVerdict, Signed};
+use crate::tbs::{Extension, Tbs};
+use crate::{ClientTrust, fingerprint};
+
+/// Identifies an [`IssuerPath`] within a deployment.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PathId(pub [u8; 16]);
+
+hexadecimal!(PathId);
+
+/// How a device's certificate leads to a client CA: devices of one path are trusted alike, but for
+/// their dates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuerPath {
+    /// Identifies it.
+    pub id: PathId,
+    /// A device's certificate of this path, DER, and those of the intermediates that it sent that
+    /// can lead to a client CA.
+    pub example: Vec<Vec<u8>>,
+    /// The notAfter of the example's first certificate.
+    pub example_not_after: OffsetDateTime,
+    /// The client CA that it leads to: its fingerprint (SHA-256 of the DER, lower-case hexadecimal).
+    pub client_ca: Box<str>,
+}
+
+impl IssuerPath {
+    /// `None` if it does not lead to `trust`.
+    pub(crate) fn find(
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        trust: &ClientTrust,
+    ) -> Option<Self> {
+        // As the verifier selects them.
+        let signers = signers_among(intermediates);
+        let candidates = path_candidates(end_entity, &signers).ok()?;
+        let leaf = Link::read(end_entity)?;
+        let issuers: Vec<_> = candidates.iter().filter_map(|der| Link::read(der)).collect();
+        let anchors: Vec<_> = trust.anchors().iter().filter_map(|der| Link::read(der)).collect();
+        let anchor = Search { issuers: &issuers, anchors: &anchors }.anchor_of(&leaf, &mut Vec::new())?;
+        // The root itself leads no farther than the client CA.
+        let is_root = |link: &Link<'_>| link.subject == link.issuer && link.tbs.spki == anchor.tbs.spki;
+        let sent: Vec<&[u8]> = issuers.iter().filter(|link| !is_root(link)).map(|link| link.der).collect();
+        let (_, validity) = Validity::from_der(leaf.tbs.validity).ok()?;
+        Some(Self {
+            id: PathId::of(&leaf, &sent, anchor)?,
+            example_not_after: validity.not_after.to_datetime(),
+            example: std::iter::once(leaf.der).chain(sent).map(<[u8]>::to_vec).collect(),
+            client_ca: fingerprint(anchor.der).into(),
+        })
+    }
+}
+
+impl PathId {
+    /// Of all that decides on trust: the client CA's name and key, so that it can be renewed, what
+    /// was sent beside the leaf, in any order, and the leaf's part.
+    fn of(leaf: &Link<'_>, sent: &[&[u8]], anchor: &Link<'_>) -> Option<Self> {
+        let mut sent = sent.to_vec();
+        sent.sort_unstable();
+        let sent = short_hash(sent);
+        let parts = [&anchor.subject[..], anchor.tbs.spki, &sent, &leaf_part(leaf)?];
+        Some(Self(short_hash(parts)))
+    }
+}
+
+/// What of a leaf decides on trust, besides its dates and names.
+fn leaf_part(leaf: &Link<'_>) -> Option<[u8; 16]> {
+    let (version, algorithm) = leaf.tbs.version_and_algorithm()?;
+    let signature = Signed::split(leaf.der)?.algorithm;
+    let extensions: Vec<Extension<'_>> = leaf.tbs.extensions().collect::<Result<_, _>>().ok()?;
+    let mut parts = vec![leaf.tbs.issuer, version, algorithm, signature];
+    for Extension { oid, is_critical, value } in &extensions {
+        if *is_critical || decides_by_value(oid) {
+            let value = if decides_by_value(oid) { value } else { &[][..] };
+            parts.extend([*oid, if *is_critical { &[0xff] } else { &[0] }, value]);
+        }
+    }
+    Some(short_hash(parts))
+}
+
+/// keyUsage, basicConstraints, nameConstraints, extKeyUsage and policies. Others are either not
+/// read or, if critical, known or not by their type. A device's own name is no part of a path.
+fn decides_by_value(oid: &[u8]) -> bool {
+    matches!(oid, [0x55, 0x1d, 15 | 19 | 30 | 37]) || is_about_policies(oid)
+}
+
+/// A certificate and its names in the normal form.
+struct Link<'a> {
+    der: &'a [u8],
+    tbs: Tbs<'a>,
+    issuer: Vec<u8>,
+    subject: Vec<u8>,
+}
+
+impl<'a> Link<'a> {
+    fn read(der: &'a [u8]) -> Option<Self> {
+        let tbs = Tbs::read(der)?;
+        let normal = |name: &[u8]| normal_name(name).unwrap_or_else(|| name.to_vec());
+        let (issuer, subject) = (normal(tbs.issuer), normal(tbs.subject));
+        Some(Self { der, tbs, issuer, subject })
+    }
+
+    fn is_signed_by(&self, issuer: &Link<'_>) -> bool {
+        let verdict = Signed::split(self.der).map(|signed| signed.verify(issuer.tbs.spki));
+        verdict == Some(SignatureVerdict::Valid)
+    }
+}
+
+struct Search<'a> {
+    issuers: &'a [Link<'a>],
+    anchors: &'a [Link<'a>],
+}
+
+impl<'a> Search<'a> {
+    /// Anchors first, as webpki. `path_candidates` bounds the search.
+    fn anchor_of(&self, subject: &Link<'_>, path: &mut Vec<&'a Link<'a>>) -> Option<&'a Link<'a>> {
+        let is_named = |issuer: &&Link<'_>| issuer.subject == subject.issuer;
+        let anchors: Vec<_> = self.anchors.iter().filter(is_named).collect();
+        let issuers: Vec<_> =
+            self.issuers.iter().filter(is_named).filter(|link| !on_path(path, link)).collect();
+        let mut all = anchors.iter().chain(&issuers);
+        let key = all.next()?.tbs.spki;
+        let is_sure = all.all(|other| other.tbs.spki == key);
+        let has_issued = |issuer: &&&Link<'_>| is_sure || subject.is_signed_by(issuer);
+        if let Some(anchor) = anchors.iter().find(has_issued) {
+            return Some(anchor);
+        }
+        issuers.iter().filter(has_issued).find_map(|issuer| {
+            path.push(issuer);
+            let anchor = self.anchor_of(issuer, path);
+            path.pop();
+            anchor
+        })
+    }
+}
+
+/// RFC 4158 §5.2: no certificate of the same name and key twice.
+fn on_path(path: &[&Link<'_>], link: &Link<'_>) -> bool {
+    path.iter().any(|other| other.subject == link.subject && other.tbs.spki == link.tbs.spki)
+}
