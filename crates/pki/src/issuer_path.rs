@@ -52,13 +52,14 @@ impl IssuerPath {
         let leaf = Link::read(end_entity)?;
         let issuers: Vec<_> = candidates.iter().filter_map(|der| Link::read(der)).collect();
         let anchors: Vec<_> = trust.anchors().iter().filter_map(|der| Link::read(der)).collect();
-        let anchor = Search { issuers: &issuers, anchors: &anchors }.anchor_of(&leaf, &mut Vec::new())?;
+        let path = Search { issuers: &issuers, anchors: &anchors }.path_above(&leaf, &[])?;
+        let anchor = path.last()?;
         // The root itself leads no farther than the client CA.
         let is_root = |link: &Link<'_>| link.subject == link.issuer && link.tbs.spki == anchor.tbs.spki;
         let sent: Vec<&[u8]> = issuers.iter().filter(|link| !is_root(link)).map(|link| link.der).collect();
         let (_, validity) = Validity::from_der(leaf.tbs.validity).ok()?;
         Some(Self {
-            id: PathId::of(&leaf, &sent, anchor)?,
+            id: PathId::of(&leaf, &sent, &path)?,
             example_not_after: validity.not_after.to_datetime(),
             example: std::iter::once(leaf.der).chain(sent).map(<[u8]>::to_vec).collect(),
             client_ca: fingerprint(anchor.der).into(),
@@ -67,14 +68,13 @@ impl IssuerPath {
 }
 
 impl PathId {
-    /// Of all that decides on trust: the client CA's name and key, so that it can be renewed, what
-    /// was sent beside the leaf, in any order, and the leaf's part.
-    fn of(leaf: &Link<'_>, sent: &[&[u8]], anchor: &Link<'_>) -> Option<Self> {
+    /// Of all that decides on trust: names and keys of those above the leaf, so that a CA can be
+    /// renewed; what was sent beside the leaf, in any order; and the leaf's own part.
+    fn of(leaf: &Link<'_>, sent: &[&[u8]], path: &[&Link<'_>]) -> Option<Self> {
         let mut sent = sent.to_vec();
         sent.sort_unstable();
-        let sent = short_hash(sent);
-        let parts = [&anchor.subject[..], anchor.tbs.spki, &sent, &leaf_part(leaf)?];
-        Some(Self(short_hash(parts)))
+        let path = short_hash(path.iter().flat_map(|link| [&link.subject[..], link.tbs.spki]));
+        Some(Self(short_hash([&path[..], &short_hash(sent), &leaf_part(leaf)?])))
     }
 }
 
@@ -127,29 +127,24 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// Anchors first, as webpki. `path_candidates` bounds the search.
-    fn anchor_of(&self, subject: &Link<'_>, path: &mut Vec<&'a Link<'a>>) -> Option<&'a Link<'a>> {
+    /// Up to an anchor; anchors first, as webpki. `path_candidates` bounds the search.
+    fn path_above(&self, subject: &Link<'_>, below: &[&'a Link<'a>]) -> Option<Vec<&'a Link<'a>>> {
         let is_named = |issuer: &&Link<'_>| issuer.subject == subject.issuer;
-        let anchors: Vec<_> = self.anchors.iter().filter(is_named).collect();
-        let issuers: Vec<_> =
-            self.issuers.iter().filter(is_named).filter(|link| !on_path(path, link)).collect();
-        let mut all = anchors.iter().chain(&issuers);
-        let key = all.next()?.tbs.spki;
-        let is_sure = all.all(|other| other.tbs.spki == key);
-        let has_issued = |issuer: &&&Link<'_>| is_sure || subject.is_signed_by(issuer);
-        if let Some(anchor) = anchors.iter().find(has_issued) {
-            return Some(anchor);
+        let anchors = self.anchors.iter().filter(is_named);
+        let issuers = self.issuers.iter().filter(is_named).filter(|issuer| !has_key_of(below, issuer));
+        let mut keys = anchors.clone().chain(issuers.clone()).map(|issuer| issuer.tbs.spki);
+        let key = keys.next()?;
+        let is_sure = keys.all(|other| other == key);
+        let has_issued = |issuer: &&Link<'_>| is_sure || subject.is_signed_by(issuer);
+        let below_and = |issuer: &'a Link<'a>| [below, &[issuer]].concat();
+        if let Some(anchor) = anchors.clone().find(|anchor| has_issued(anchor)) {
+            return Some(below_and(anchor));
         }
-        issuers.iter().filter(has_issued).find_map(|issuer| {
-            path.push(issuer);
-            let anchor = self.anchor_of(issuer, path);
-            path.pop();
-            anchor
-        })
+        issuers.filter(has_issued).find_map(|issuer| self.path_above(issuer, &below_and(issuer)))
     }
 }
 
 /// RFC 4158 §5.2: no certificate of the same name and key twice.
-fn on_path(path: &[&Link<'_>], link: &Link<'_>) -> bool {
+fn has_key_of(path: &[&Link<'_>], link: &Link<'_>) -> bool {
     path.iter().any(|other| other.subject == link.subject && other.tbs.spki == link.tbs.spki)
 }

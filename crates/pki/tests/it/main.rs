@@ -5,6 +5,7 @@ mod catalogue;
 mod chains;
 mod client_certificates;
 mod clients;
+mod device_certificates;
 mod findings;
 mod judge;
 mod name_forms;
