@@ -41,7 +41,12 @@ impl Pss {
 
     /// A salt as long as the hash.
     pub(crate) fn is_usual(&self) -> bool {
-        self.identifier == self.hash.usual()
+        self.identifier == self.with_usual_salt()
+    }
+
+    /// The identifier with a salt as long as the hash.
+    pub(crate) fn with_usual_salt(&self) -> AlgorithmIdentifier {
+        self.hash.usual()
     }
 }
 

@@ -13,6 +13,7 @@ mod replaced;
 mod undecodable_name;
 
 pub use names::uncovered_hosts;
+pub(crate) use names::{covers, names_in_force};
 
 use crate::Finding;
 use crate::parsed_upload::ParsedUpload;

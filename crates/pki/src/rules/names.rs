@@ -21,10 +21,11 @@ pub fn uncovered_hosts<'a>(leaf: &[u8], hosts: &'a [HostName]) -> Option<Vec<&'a
 
 fn uncovered<'a>(leaf: &Certificate, hosts: &'a [HostName]) -> Vec<&'a HostName> {
     let names = names_in_force(leaf);
-    let is_covered = |host: &HostName| {
-        names.contains(host) || host.covering_wildcard().is_some_and(|wildcard| names.contains(&wildcard))
-    };
-    hosts.iter().filter(|host| !is_covered(host)).collect()
+    hosts.iter().filter(|host| !covers(&names, host)).collect()
+}
+
+pub(crate) fn covers(names: &HashSet<HostName>, host: &HostName) -> bool {
+    names.contains(host) || host.covering_wildcard().is_some_and(|wildcard| names.contains(&wildcard))
 }
 
 /// More are only counted.
@@ -129,7 +130,7 @@ fn is_wide(name: &str) -> bool {
 }
 
 /// The common name only without DNS names, as in OpenSSL (never in RFC 9525 §6.3).
-fn names_in_force(leaf: &Certificate) -> HashSet<HostName> {
+pub(crate) fn names_in_force(leaf: &Certificate) -> HashSet<HostName> {
     let common_name = leaf.common_name.iter().filter(|_| leaf.dns_names.is_empty());
     leaf.dns_names
         .iter()
