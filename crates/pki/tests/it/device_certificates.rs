@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use certward_pki::{ClientTrust, DeviceCertificate, DeviceIdentity, PathId, fingerprint};
+use certward_pki::{
+    ClientChainJudge, ClientRefusal, ClientTrust, DeviceCertificate, DeviceIdentity, PathId, fingerprint,
+};
 use certward_test_support::{Authority, Leaf, authority_params, client_params};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -13,6 +15,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use crate::clients::der;
 use crate::openssl::{Openssl, V3};
 use crate::serving::provider;
+use crate::stage::now;
 
 fn trust(client_cas: &[&[u8]]) -> ClientTrust {
     ClientTrust::new(client_cas.iter().map(|der| der.to_vec().into()).collect()).unwrap()
@@ -184,11 +187,8 @@ fn what_is_true_of_one_device_is_true_of_its_path() {
             trust(&chosen.map(|(_, ca)| ca.der()).collect::<Vec<_>>())
         })
         .collect();
-    let verifiers: Vec<_> = trusts.iter().map(|trust| trust.verifier(&provider()).unwrap()).collect();
-    let verdict = |trust: usize, chain: &[CertificateDer<'_>]| {
-        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_790_000_000));
-        verifiers[trust].verify_client_cert(&chain[0], &chain[1..], now).is_ok()
-    };
+    let judges: Vec<_> = trusts.iter().map(|trust| ClientChainJudge::new(trust).unwrap()).collect();
+    let verdict = |trust: usize, chain: &[CertificateDer<'_>]| judges[trust].verify(chain, now()).is_ok();
     let verdicts: Vec<Vec<bool>> = devices
         .iter()
         .map(|device| (0..trusts.len()).map(|trust| verdict(trust, &chain(device))).collect())
@@ -202,9 +202,7 @@ fn what_is_true_of_one_device_is_true_of_its_path() {
                 continue;
             };
             assert_eq!(paths.entry(read.path.id).or_insert_with(|| verdicts.clone()), verdicts);
-            let example: Vec<_> =
-                read.path.example.iter().map(|der| CertificateDer::from(der.clone())).collect();
-            assert!(verdict(trust, &example));
+            assert_eq!(judges[trust].verify(&read.path.example, now()), Ok(()));
         }
     }
     assert!(paths.len() > 10, "{}", paths.len());
@@ -270,4 +268,26 @@ fn the_name_is_what_the_broker_gets_or_else_the_subject() {
     let long_lived = Leaf::self_signed(client_params("own"));
     let own = read(&long_lived, &[&long_lived.der]).unwrap();
     assert_eq!(own.path.client_ca, own.fingerprint);
+}
+
+#[test]
+fn the_example_of_a_path_tells_why_other_client_cas_refuse_it() {
+    let (old, new) = (Authority::new("old"), Authority::new("new"));
+    let refusal = |leaf: &Leaf, client_cas: &[&[u8]], now| {
+        let path = read(leaf, &[old.der()]).unwrap().path;
+        ClientChainJudge::new(&trust(client_cas)).unwrap().verify(&path.example, now).err()
+    };
+    let device = old.client("device");
+    let in_2045 = datetime!(2045-01-01 0:00 UTC);
+    assert_eq!(refusal(&device, &[new.der(), old.der()], now()), None);
+    assert_eq!(refusal(&device, &[new.der()], now()), Some(ClientRefusal::UnknownIssuer));
+    assert_eq!(refusal(&device, &[Authority::new("old").der()], now()), Some(ClientRefusal::BadSignature));
+    assert_eq!(refusal(&device, &[old.der()], in_2045), Some(ClientRefusal::Expired));
+    assert_eq!(
+        refusal(&device, &[old.der()], datetime!(1969-12-31 0:00 UTC)),
+        Some(ClientRefusal::NotYetValid)
+    );
+    let judge = ClientChainJudge::new(&trust(&[old.der()])).unwrap();
+    assert_eq!(judge.verify(&[[0; 0]; 0], now()), Err(ClientRefusal::Encoding));
+    assert_eq!(judge.verify(&[[0x30, 0]], now()), Err(ClientRefusal::Encoding));
 }
