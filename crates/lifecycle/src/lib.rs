@@ -61,7 +61,7 @@ pub use failures_answer::failures_answer;
 pub use failures_of_nodes::{FailuresOfNodes, NodeFailure};
 pub use keys::{KeyError, NewKey};
 pub use live_sessions::{
-    LiveEvidence, LiveSession, ProposedTrust, RejectedDevice, SessionFilter, SessionsOfNode,
+    LiveEvidence, LiveOffer, LiveSession, ProposedTrust, RejectedDevice, SessionFilter, SessionsOfNode,
 };
 pub use membership::{Member, Observation, Withdrawal};
 pub use node_request::NodeRequest;

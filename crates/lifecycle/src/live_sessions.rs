@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use certward_pki::{ClientOffer, DeviceId, TlsType};
+use certward_pki::{ClientOffer, ClientRefusal, DeviceId, TlsType};
 use certward_store::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -70,7 +70,21 @@ pub struct LiveEvidence {
     /// Sessions by the deployment's host that they asked for. At most 256.
     pub hosts: Vec<(Box<str>, u64)>,
     /// Sessions by what their ClientHello offered. At most 64; the rest is left out.
-    pub offers: Vec<(ClientOffer, u64)>,
+    pub offers: Vec<LiveOffer>,
+}
+
+/// Sessions whose ClientHello offered the same, weighed as an [`OfferHour`](certward_store::OfferHour).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveOffer {
+    /// What they offered.
+    pub offer: ClientOffer,
+    /// How many.
+    pub sessions: u64,
+    /// The sum of the weights of their networks, in millionths of a network.
+    pub weight: u64,
+    /// The largest weight of one of them.
+    pub largest: u64,
 }
 
 /// A device that is accepted today and would be refused.
@@ -83,4 +97,20 @@ pub struct RejectedDevice {
     pub name: Box<str>,
     /// One plain sentence.
     pub reason: Box<str>,
+}
+
+impl RejectedDevice {
+    /// A device whose certificate is refused.
+    pub fn with_certificate(id: DeviceId, name: Box<str>, refusal: ClientRefusal) -> Self {
+        let mut reason = refusal.to_string();
+        if let Some(first) = reason.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        Self { id: Some(id), name, reason: (reason + ".").into() }
+    }
+
+    /// A device that was not asked for a certificate yet.
+    pub fn without_certificate(address: IpAddr) -> Self {
+        Self { id: None, name: address.to_string().into(), reason: "It sent no certificate.".into() }
+    }
 }

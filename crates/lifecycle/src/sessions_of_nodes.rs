@@ -1,6 +1,5 @@
 //! The live sessions of a deployment, on every gateway node.
 
-use certward_pki::ClientOffer;
 use certward_store::{AuditEntry, DeploymentId, DeploymentRef, NodeId, Scope, StoreError};
 
 use crate::{
@@ -141,11 +140,14 @@ fn sum(mut all: LiveEvidence, of_node: LiveEvidence) -> LiveEvidence {
             None => all.hosts.push((host, sessions)),
         }
     }
-    for (offer, sessions) in of_node.offers {
-        let is_same = |(known, _): &&mut (ClientOffer, u64)| *known == offer;
-        match all.offers.iter_mut().find(is_same) {
-            Some((_, known)) => *known += sessions,
-            None => all.offers.push((offer, sessions)),
+    for offer in of_node.offers {
+        match all.offers.iter_mut().find(|known| known.offer == offer.offer) {
+            Some(known) => {
+                known.sessions += offer.sessions;
+                known.weight += offer.weight;
+                known.largest += offer.largest;
+            }
+            None => all.offers.push(offer),
         }
     }
     all
