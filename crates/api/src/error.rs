@@ -295,6 +295,8 @@ impl From<TlsError> for Error {
             },
             TlsError::TooManyUploads => Self::TooManyUploads,
             TlsError::Refused(findings) => Self::Unprocessable(Detail::list(findings)),
+            // Only of strict changes, which no route makes yet.
+            TlsError::ImpactSevere(_) => Self::Internal,
             TlsError::KeepsChanging => Self::Conflict {
                 code: RefusalCode::DeploymentChanged,
                 message: "Hosts or profile of the deployment were changed again and again meanwhile; send it again.".to_owned(),

@@ -15,12 +15,14 @@ mod broker_remedy;
 mod deployment_error;
 mod deployments;
 mod entropy;
+mod evidence_of_nodes;
 mod expiry;
 mod failed_handshake;
 mod failures_answer;
 mod failures_of_nodes;
 mod fair_queue;
 mod fingerprints;
+mod impact;
 mod judge_pool;
 mod keys;
 mod live_sessions;
@@ -50,6 +52,7 @@ pub use broker_remedy::{broker_remedy, is_proxy_suspected};
 pub use deployment_error::DeploymentError;
 pub use deployments::NewDeployment;
 pub use entropy::{Entropy, SystemEntropy};
+pub use evidence_of_nodes::EvidenceOfNodes;
 pub use expiry::delivering::{AlertDelivery, Delivered};
 pub use expiry::listing::of_certificate;
 pub use expiry::message::{AlertMessage, days_left};
@@ -59,9 +62,11 @@ pub use expiry::watch::ExpiryWatch;
 pub use failed_handshake::{FAILURES_KEPT, FailedHandshake};
 pub use failures_answer::failures_answer;
 pub use failures_of_nodes::{FailuresOfNodes, NodeFailure};
+pub use impact::{Handling, Impact, ImpactSeverity, KeyKindChange, RefusedShare};
 pub use keys::{KeyError, NewKey};
 pub use live_sessions::{
-    LiveEvidence, LiveOffer, LiveSession, ProposedTrust, RejectedDevice, SessionFilter, SessionsOfNode,
+    LiveEvidence, LiveOffer, LiveSession, NAMED_MAX, ProposedTrust, RejectedDevice, SessionFilter,
+    SessionsOfNode,
 };
 pub use membership::{Member, Observation, Withdrawal};
 pub use node_request::NodeRequest;
@@ -72,7 +77,7 @@ pub use ports::{AlertSender, NodeView, Rehearsal, Sending, Undelivered};
 pub use projects::{ProjectChange, ProjectError};
 pub use requester::Requester;
 pub use service::{Lifecycle, LifecycleSettings};
-pub use sessions_of_nodes::{ClosedSessions, NAMED_MAX, SessionsOfNodes};
+pub use sessions_of_nodes::{ClosedSessions, SessionsOfNodes};
 pub use state::{ProofFailure, narrows};
-pub use tls::{AcceptedUpload, CertificateView, Status, TlsError, TlsView};
+pub use tls::{AcceptedUpload, CertificateView, CheckedUpload, Status, TlsError, TlsView};
 pub use versions::{ListedCertificate, VersionStatus, VersionView};

@@ -87,6 +87,9 @@ pub struct LiveOffer {
     pub largest: u64,
 }
 
+/// Refused devices that are named.
+pub const NAMED_MAX: usize = 20;
+
 /// A device that is accepted today and would be refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -3,15 +3,11 @@
 use certward_store::{AuditEntry, DeploymentId, DeploymentRef, NodeId, Scope, StoreError};
 
 use crate::{
-    Lifecycle, LiveEvidence, LiveSession, NodeView, ProposedTrust, Requester, SessionFilter, SessionsOfNode,
-    SilentNodes, TlsError,
+    Lifecycle, LiveSession, NodeView, Requester, SessionFilter, SessionsOfNode, SilentNodes, TlsError,
     acting::Acting,
     asked_nodes::{Answers, AskedNodes},
     node_request::NodeRequest,
 };
-
-/// Refused devices that are named.
-pub const NAMED_MAX: usize = 20;
 
 /// Sessions of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,26 +81,6 @@ impl Lifecycle {
             silent,
         }))
     }
-
-    /// What the sessions on all counted nodes say of a change. `None`: there is no such node.
-    ///
-    /// # Errors
-    /// [`StoreError`], only on a node without a gateway.
-    pub async fn live_evidence(
-        &self,
-        deployment: &DeploymentId,
-        proposed: &ProposedTrust,
-    ) -> Result<Option<(LiveEvidence, SilentNodes)>, StoreError> {
-        let request = NodeRequest::LiveEvidence(proposed.clone());
-        let own = {
-            let (deployment, proposed) = (deployment.clone(), proposed.clone());
-            move |view: &dyn NodeView| view.live_evidence(&deployment, &proposed)
-        };
-        let answered = self.ask_nodes(AskedNodes::Counted, deployment, &request, own).await?;
-        Ok(answered.map(|Answers { answers, silent }| {
-            (answers.into_iter().map(|(_, evidence)| evidence).fold(LiveEvidence::default(), sum), silent)
-        }))
-    }
 }
 
 /// For the audit: a device by the id of its certificate.
@@ -127,28 +103,4 @@ fn newest_first(answers: Vec<(NodeId, SessionsOfNode)>, limit: usize) -> Vec<(No
     sessions.sort_by_key(|(_, session)| std::cmp::Reverse(session.since));
     sessions.truncate(limit);
     sessions
-}
-
-fn sum(mut all: LiveEvidence, of_node: LiveEvidence) -> LiveEvidence {
-    all.sessions += of_node.sessions;
-    all.refused += of_node.refused;
-    let free = NAMED_MAX.saturating_sub(all.named.len());
-    all.named.extend(of_node.named.into_iter().take(free));
-    for (host, sessions) in of_node.hosts {
-        match all.hosts.iter_mut().find(|(known, _)| *known == host) {
-            Some((_, known)) => *known += sessions,
-            None => all.hosts.push((host, sessions)),
-        }
-    }
-    for offer in of_node.offers {
-        match all.offers.iter_mut().find(|known| known.offer == offer.offer) {
-            Some(known) => {
-                known.sessions += offer.sessions;
-                known.weight += offer.weight;
-                known.largest += offer.largest;
-            }
-            None => all.offers.push(offer),
-        }
-    }
-    all
 }

@@ -8,8 +8,9 @@ use certward_store::{
 use thiserror::Error;
 
 use crate::{
-    Denied, Lifecycle, Requester, acting::Acting, days_left, deployments::entry_points_differ, fingerprints,
-    judge_pool::TooMany, state, versions,
+    Denied, Handling, Impact, Lifecycle, Requester, acting::Acting, days_left,
+    deployments::entry_points_differ, fingerprints, impact::ImpactUnread, judge_pool::TooMany, state,
+    versions,
 };
 
 /// A certificate as shown to operators.
@@ -47,6 +48,17 @@ pub struct AcceptedUpload {
     pub view: CertificateView,
     /// What it replaced.
     pub change: CertificateChange,
+    /// What it does to devices, as far as known.
+    pub impact: Option<Impact>,
+}
+
+/// An upload that is judged only.
+#[derive(Debug)]
+pub struct CheckedUpload {
+    /// Findings and material.
+    pub judgement: Judgement,
+    /// What it would do to devices, as far as known. `None` too if the upload is refused.
+    pub impact: Option<Impact>,
 }
 
 /// The newest upload's status.
@@ -88,6 +100,9 @@ pub enum TlsError {
     /// It is served, or may be.
     #[error("the version {0} is in service")]
     VersionInService(VersionId),
+    /// A strict change, whose impact is severe.
+    #[error("the change would disconnect devices")]
+    ImpactSevere(Box<Impact>),
     /// Hosts or profile changed during each judgement.
     #[error("the deployment was changed again and again while the upload was judged")]
     KeepsChanging,
@@ -160,8 +175,23 @@ impl Lifecycle {
     /// Judges and rehearses without storing; queued by API key.
     ///
     /// # Errors
-    /// [`TlsError::TooManyUploads`], [`TlsError::Store`].
+    /// [`TlsError::TooManyUploads`], [`TlsError::Store`]; strict, [`TlsError::ImpactSevere`].
     pub async fn check_tls(
+        &self,
+        actor: &ApiKey,
+        deployment: &Deployment,
+        upload: Arc<Upload>,
+        handling: Handling,
+    ) -> Result<CheckedUpload, TlsError> {
+        let judgement = self.judged(actor, deployment, upload).await?;
+        let impact = match &judgement.material {
+            Some(material) => self.admitted_impact(actor, deployment, material, handling).await?,
+            None => None,
+        };
+        Ok(CheckedUpload { judgement, impact })
+    }
+
+    async fn judged(
         &self,
         actor: &ApiKey,
         deployment: &Deployment,
@@ -174,6 +204,21 @@ impl Lifecycle {
         let (lifecycle, deployment) = (self.clone(), deployment.clone());
         let judge = move || lifecycle.judge(&deployment, replaced.as_ref(), &upload);
         self.judge_pool.run(actor, judge).await.map_err(|TooMany| TlsError::TooManyUploads)
+    }
+
+    async fn admitted_impact(
+        &self,
+        actor: &ApiKey,
+        deployment: &Deployment,
+        material: &Material,
+        handling: Handling,
+    ) -> Result<Option<Impact>, TlsError> {
+        match self.impact(actor, deployment, material).await? {
+            Some(severe) if severe.is_severe() && handling == Handling::Strict => {
+                Err(TlsError::ImpactSevere(severe.into()))
+            }
+            impact => Ok(impact),
+        }
     }
 
     fn judge(&self, deployment: &Deployment, replaced: Option<&Version>, upload: &Upload) -> Judgement {
@@ -200,8 +245,9 @@ impl Lifecycle {
         actor: impl Into<Requester<'a>>,
         deployment: &DeploymentRef,
         upload: Arc<Upload>,
+        handling: Handling,
     ) -> Result<AcceptedUpload, TlsError> {
-        self.accept(&Change::Create(upload), actor.into(), deployment).await
+        self.accept(&Change::Create(upload), actor.into(), deployment, handling).await
     }
 
     /// PUT: replaces the certificate. Durable on return.
@@ -210,8 +256,9 @@ impl Lifecycle {
         actor: impl Into<Requester<'a>>,
         deployment: &DeploymentRef,
         upload: Arc<Upload>,
+        handling: Handling,
     ) -> Result<AcceptedUpload, TlsError> {
-        self.accept(&Change::Replace(upload), actor.into(), deployment).await
+        self.accept(&Change::Replace(upload), actor.into(), deployment, handling).await
     }
 
     /// Makes an earlier version the newest upload: `version`, or the last one that was `running`
@@ -221,8 +268,9 @@ impl Lifecycle {
         actor: impl Into<Requester<'a>>,
         deployment: &DeploymentRef,
         version: Option<VersionId>,
+        handling: Handling,
     ) -> Result<AcceptedUpload, TlsError> {
-        self.accept(&Change::Rollback(version), actor.into(), deployment).await
+        self.accept(&Change::Rollback(version), actor.into(), deployment, handling).await
     }
 
     /// DELETE: erases all keys; nodes close connections. Durable on return.
@@ -260,23 +308,30 @@ impl Lifecycle {
         change: &Change,
         actor: Requester<'_>,
         wanted: &DeploymentRef,
+        handling: Handling,
     ) -> Result<AcceptedUpload, TlsError> {
         let found = self.store.read().deployment(&wanted.id).await?.filter(|found| wanted.means(found));
         let mut judged_for = found.ok_or(TlsError::NoDeployment)?;
         for _ in 0..JUDGEMENTS_MAX {
             change.admits(&judged_for.tls)?;
             let proposal = self.proposal(change, &judged_for).await?;
-            let Judgement { findings, material, .. } =
-                self.check_tls(actor.key, &judged_for, Arc::clone(&proposal.upload)).await?;
+            let CheckedUpload { judgement, impact } =
+                self.check_tls(actor.key, &judged_for, Arc::clone(&proposal.upload), handling).await?;
+            let Judgement { findings, material, .. } = judgement;
             let Some(material) = material else { return Err(TlsError::Refused(findings)) };
 
             let mut acting = self.begin_as(actor, Scope::Tls).await?;
             let deployment = acting.deployment(wanted).await?.ok_or(TlsError::NoDeployment)?;
             change.admits(&deployment.tls)?;
-            if judged_alike(&judged_for, &deployment)
+            // A strict change is compared with what it replaces.
+            let is_compared =
+                handling == Handling::Lenient || judged_for.tls.version() == deployment.tls.version();
+            if is_compared
+                && judged_alike(&judged_for, &deployment)
                 && proposal.holds(&mut acting.tx, &judged_for, &deployment).await?
             {
-                return self.keep(change, &proposal, acting, &deployment, findings, &material).await;
+                let kept = self.keep(change, &proposal, acting, &deployment, findings, &material).await?;
+                return Ok(AcceptedUpload { impact, ..kept });
             }
             judged_for = deployment;
         }
@@ -339,7 +394,7 @@ impl Lifecycle {
             ..change.audit(origin, deployment, &version, material)
         });
         tx.commit().await?;
-        Ok(AcceptedUpload { view: self.view(version, Status::Pending), change: certificate })
+        Ok(AcceptedUpload { view: self.view(version, Status::Pending), change: certificate, impact: None })
     }
 
     /// As of now: an upload may end, or become valid, after it was accepted.
@@ -360,6 +415,15 @@ impl Lifecycle {
         let mut scope = [0; 16];
         self.entropy.fill(&mut scope);
         TrustScope(scope)
+    }
+}
+
+impl From<ImpactUnread> for TlsError {
+    fn from(unread: ImpactUnread) -> Self {
+        match unread {
+            ImpactUnread::TooMany => Self::TooManyUploads,
+            ImpactUnread::Store(error) => Self::Store(error),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use certward_lifecycle::{AcceptedUpload, DeploymentError, TlsError};
+use certward_lifecycle::{AcceptedUpload, DeploymentError, Handling, TlsError};
 use certward_pki::{Code, HostName, Profile};
 use certward_store::{DeploymentPatch, DeploymentRef, Generation, ProjectId};
 use support::{Authority, Uploads, World};
@@ -21,7 +21,7 @@ impl World {
     async fn creating(&self, ca: &Authority) -> JoinHandle<Result<AcceptedUpload, TlsError>> {
         let (lifecycle, admin, this) = (self.lifecycle.clone(), self.admin.clone(), self.this().await);
         let upload = ca.one_way().into();
-        tokio::spawn(async move { lifecycle.create_tls(&admin, &this, upload).await })
+        tokio::spawn(async move { lifecycle.create_tls(&admin, &this, upload, Handling::Lenient).await })
     }
 
     async fn changed(&self, change: DeploymentPatch) {
@@ -83,10 +83,14 @@ async fn client_cas_are_kept_of_the_upload_that_is_replaced() {
     let mut rehearsals = world.gateway.hold_rehearsals();
     let (lifecycle, admin, this) = (world.lifecycle.clone(), world.admin.clone(), world.this().await);
     let upload = ca.keep().into();
-    let keeping = tokio::spawn(async move { lifecycle.replace_tls(&admin, &this, upload).await });
+    let keeping =
+        tokio::spawn(async move { lifecycle.replace_tls(&admin, &this, upload, Handling::Lenient).await });
     rehearsals.begun().await;
     let other = world.another_lifecycle();
-    other.replace_tls(&world.admin, &world.this().await, ca.two_way(&[&since]).into()).await.unwrap();
+    other
+        .replace_tls(&world.admin, &world.this().await, ca.two_way(&[&since]).into(), Handling::Lenient)
+        .await
+        .unwrap();
     rehearsals.go_on();
     rehearsals.begun().await;
     rehearsals.go_on();
@@ -138,9 +142,9 @@ async fn a_deployment_created_again_is_another_one() {
 async fn refused_for(world: &World, meant: &DeploymentRef, ca: &Authority) {
     let (lifecycle, admin) = (&world.lifecycle, &world.admin);
     let upload = || ca.one_way().into();
-    let created = lifecycle.create_tls(admin, meant, upload()).await;
+    let created = lifecycle.create_tls(admin, meant, upload(), Handling::Lenient).await;
     assert!(matches!(created, Err(TlsError::NoDeployment)), "{created:?}");
-    let replaced = lifecycle.replace_tls(admin, meant, upload()).await;
+    let replaced = lifecycle.replace_tls(admin, meant, upload(), Handling::Lenient).await;
     assert!(matches!(replaced, Err(TlsError::NoDeployment)), "{replaced:?}");
     let deleted = lifecycle.delete_tls(admin, meant).await;
     assert!(matches!(deleted, Err(TlsError::NoDeployment)), "{deleted:?}");

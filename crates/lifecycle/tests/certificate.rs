@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use certward_lifecycle::{
-    Member, NewDeployment, ProofFailure, TlsError, TlsView, assignment_in, material_in,
+    Handling, Member, NewDeployment, ProofFailure, TlsError, TlsView, assignment_in, material_in,
 };
 use certward_pki::{Code, HostName, NoEntryPoint, TlsType};
 use certward_store::{AuditPage, DeploymentPatch, Generation, NodeId, ProjectId, TlsState};
@@ -65,16 +65,21 @@ async fn a_change_fits_its_state_or_is_refused() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     world.join("node-a").await;
     let lifecycle = &world.lifecycle;
-    let replaced = lifecycle.replace_tls(&world.admin, &world.this().await, ca.one_way().into()).await;
+    let replaced = lifecycle
+        .replace_tls(&world.admin, &world.this().await, ca.one_way().into(), Handling::Lenient)
+        .await;
     assert!(matches!(replaced, Err(TlsError::NotFound)));
     assert!(matches!(lifecycle.delete_tls(&world.admin, &world.this().await).await, Err(TlsError::NotFound)));
 
     world.create(ca.one_way()).await;
-    let again = lifecycle.create_tls(&world.admin, &world.this().await, ca.one_way().into()).await;
+    let again =
+        lifecycle.create_tls(&world.admin, &world.this().await, ca.one_way().into(), Handling::Lenient).await;
     assert!(matches!(again, Err(TlsError::AlreadyExists)));
 
     world.delete().await;
-    let replaced = lifecycle.replace_tls(&world.admin, &world.this().await, ca.one_way().into()).await;
+    let replaced = lifecycle
+        .replace_tls(&world.admin, &world.this().await, ca.one_way().into(), Handling::Lenient)
+        .await;
     assert!(matches!(replaced, Err(TlsError::NotFound)), "a deletion under way counts as no certificate");
     assert!(matches!(lifecycle.delete_tls(&world.admin, &world.this().await).await, Err(TlsError::NotFound)));
     world.create(ca.one_way()).await;
@@ -85,7 +90,10 @@ async fn a_change_fits_its_state_or_is_refused() {
 async fn a_renewal_can_keep_the_type_and_the_client_cas() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let (a, b) = (Authority::new("A"), Authority::new("B"));
-    let refused = world.lifecycle.create_tls(&world.admin, &world.this().await, ca.keep().into()).await;
+    let refused = world
+        .lifecycle
+        .create_tls(&world.admin, &world.this().await, ca.keep().into(), Handling::Lenient)
+        .await;
     let Err(TlsError::Refused(findings)) = refused else { panic!("{refused:?}") };
     assert_eq!(findings[0].code, Code::TlsTypeInvalid, "a first upload says what it is");
 
@@ -100,7 +108,10 @@ async fn a_renewal_can_keep_the_type_and_the_client_cas() {
     assert!(world.client_cas().await.is_empty());
 
     world.delete().await;
-    let refused = world.lifecycle.create_tls(&world.admin, &world.this().await, ca.keep().into()).await;
+    let refused = world
+        .lifecycle
+        .create_tls(&world.admin, &world.this().await, ca.keep().into(), Handling::Lenient)
+        .await;
     assert!(matches!(refused, Err(TlsError::Refused(_))), "nor is that of a deleted one kept");
 }
 
@@ -114,12 +125,18 @@ async fn a_refused_upload_leaves_everything_as_it_was() {
 
     let mut foreign_key = ca.one_way();
     foreign_key.key = ca.one_way().key;
-    let refused = world.lifecycle.replace_tls(&world.admin, &world.this().await, foreign_key.into()).await;
+    let refused = world
+        .lifecycle
+        .replace_tls(&world.admin, &world.this().await, foreign_key.into(), Handling::Lenient)
+        .await;
     let Err(TlsError::Refused(findings)) = refused else { panic!("{refused:?}") };
     assert_eq!(findings[0].code, Code::KeyMismatch);
 
     *world.gateway.refusal.lock().unwrap() = Some("the key size is not supported".into());
-    let refused = world.lifecycle.replace_tls(&world.admin, &world.this().await, ca.one_way().into()).await;
+    let refused = world
+        .lifecycle
+        .replace_tls(&world.admin, &world.this().await, ca.one_way().into(), Handling::Lenient)
+        .await;
     let Err(TlsError::Refused(findings)) = refused else { panic!("{refused:?}") };
     assert_eq!(findings[0].code, Code::NotServable, "what the rehearsal refuses is refused first");
 
@@ -468,11 +485,21 @@ async fn a_deployment_of_the_same_id_in_another_project_is_not_shown() {
 async fn a_check_says_what_an_upload_would_meet_and_stores_nothing() {
     let (world, ca) = (World::new().await, Authority::new("CA"));
     let before = world.deployment().await;
-    let judgement = world.lifecycle.check_tls(&world.admin, &before, ca.one_way().into()).await.unwrap();
+    let judgement = world
+        .lifecycle
+        .check_tls(&world.admin, &before, ca.one_way().into(), Handling::Lenient)
+        .await
+        .unwrap()
+        .judgement;
     assert!(judgement.material.is_some());
     let mut unknown = ca.one_way();
     unknown.tls_type = given("three-way");
-    let judgement = world.lifecycle.check_tls(&world.admin, &before, unknown.into()).await.unwrap();
+    let judgement = world
+        .lifecycle
+        .check_tls(&world.admin, &before, unknown.into(), Handling::Lenient)
+        .await
+        .unwrap()
+        .judgement;
     assert!(judgement.material.is_none());
     assert_eq!(judgement.findings[0].code, Code::TlsTypeInvalid);
     assert_eq!(world.deployment().await, before);
@@ -489,7 +516,12 @@ async fn a_self_signed_leaf_over_an_issued_one_is_a_warning_also_of_a_check() {
     assert_eq!(codes(&world.create(ca.one_way()).await.warnings), [missing]);
     let check = async || {
         let now = world.deployment().await;
-        world.lifecycle.check_tls(&world.admin, &now, self_signed().into()).await.unwrap()
+        world
+            .lifecycle
+            .check_tls(&world.admin, &now, self_signed().into(), Handling::Lenient)
+            .await
+            .unwrap()
+            .judgement
     };
     assert_eq!(codes(&check().await.findings), [Code::SelfSignedOverIssued]);
     assert_eq!(codes(&world.replace(self_signed()).await.warnings), [Code::SelfSignedOverIssued]);

@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use certward_lifecycle::{ExpiryWatch, Lifecycle, NewDeployment, SystemEntropy};
+use certward_lifecycle::{ExpiryWatch, Handling, Lifecycle, NewDeployment, SystemEntropy};
 use certward_pki::HostName;
 use certward_store::{
     Address, AlertPage, ApiKey, DeploymentId, DeploymentRef, DeploymentSpec, MasterKey, Servers, Store,
@@ -122,8 +122,12 @@ impl Walk {
         let reference: DeploymentRef = found.reference();
         let upload = Arc::new(one_way(&leaf));
         match self.fingerprints[at].is_empty() {
-            true => self.lifecycle.create_tls(&self.admin, &reference, upload).await.unwrap(),
-            false => self.lifecycle.replace_tls(&self.admin, &reference, upload).await.unwrap(),
+            true => {
+                self.lifecycle.create_tls(&self.admin, &reference, upload, Handling::Lenient).await.unwrap()
+            }
+            false => {
+                self.lifecycle.replace_tls(&self.admin, &reference, upload, Handling::Lenient).await.unwrap()
+            }
         };
         for coming in self.coming.values_mut() {
             coming.retain(|(of, _)| *of != at);

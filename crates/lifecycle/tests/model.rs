@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use certward_lifecycle::{Member, Observation, ProofFailure, TlsError, Withdrawal, assignment_in};
+use certward_lifecycle::{Handling, Member, Observation, ProofFailure, TlsError, Withdrawal, assignment_in};
 use certward_pki::{HostName, NoEntryPoint, Upload};
 use certward_store::{
     DeploymentPatch, FeedPosition, Generation, NodeId, Session, Timestamp, TlsState, VersionId,
@@ -385,9 +385,9 @@ impl<'a> Stage<'a> {
         let (World { lifecycle, admin, .. }, this) = (&self.world, self.world.this().await);
         let upload = Arc::clone(self.uploads.next().unwrap());
         let made = if creates {
-            lifecycle.create_tls(admin, &this, upload).await
+            lifecycle.create_tls(admin, &this, upload, Handling::Lenient).await
         } else {
-            lifecycle.replace_tls(admin, &this, upload).await
+            lifecycle.replace_tls(admin, &this, upload, Handling::Lenient).await
         };
         assert_eq!(made.is_ok(), self.book.version.is_none() == creates, "{:?}", made.err());
         if made.is_ok() {

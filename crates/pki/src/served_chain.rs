@@ -14,6 +14,18 @@ pub struct ServedChain {
     leaf: Certificate,
     names: HashSet<HostName>,
     issuers: Vec<Certificate>,
+    /// Of the signatures that clients verify: roots are trusted as they are. Unknown algorithms are
+    /// left out.
+    signatures: Vec<&'static ChainSignature>,
+}
+
+/// An algorithm of certificates' signatures, and the signature schemes that stand for it (RFC 8446
+/// §4.2.3).
+#[derive(Debug)]
+struct ChainSignature {
+    identifier: AlgorithmIdentifier,
+    name: &'static str,
+    schemes: &'static [u16],
 }
 
 impl ServedChain {
@@ -21,7 +33,13 @@ impl ServedChain {
     pub fn read(chain: &[impl AsRef<[u8]>]) -> Option<Self> {
         let mut certificates = chain.iter().map(|der| Certificate::read(der.as_ref()).ok());
         let leaf = certificates.next()??;
-        Some(Self { names: names_in_force(&leaf), leaf, issuers: certificates.collect::<Option<_>>()? })
+        let issuers: Vec<Certificate> = certificates.collect::<Option<_>>()?;
+        let signed =
+            std::iter::once(&leaf).chain(&issuers).filter(|certificate| !certificate.is_self_signed());
+        let mut signatures: Vec<&'static ChainSignature> = signed.filter_map(ChainSignature::of).collect();
+        signatures.sort_by_key(|signature| signature.name);
+        signatures.dedup_by_key(|signature| signature.name);
+        Some(Self { names: names_in_force(&leaf), leaf, issuers, signatures })
     }
 
     /// Whether the leaf's names cover the host.
@@ -43,33 +61,43 @@ impl ServedChain {
         self.issuers.last().unwrap_or(&self.leaf)
     }
 
-    /// For each signature that clients verify, the signature schemes that stand for it (RFC 8446
-    /// §4.2.3). Roots are trusted as they are; an unknown algorithm is left out.
-    pub(crate) fn signature_schemes(&self) -> impl Iterator<Item = &'static [u16]> {
-        let signed = self.certificates().filter(|certificate| !certificate.is_self_signed());
-        signed.filter_map(|certificate| schemes_of(Signed::split(&certificate.der)?.algorithm))
+    /// The algorithms of the chain's signatures, such as `ECDSA with SHA-256`.
+    pub fn signature_names(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.signatures.iter().map(|signature| signature.name)
+    }
+
+    /// For each algorithm of the chain's signatures, the schemes that stand for it.
+    pub(crate) fn signature_schemes(&self) -> impl Iterator<Item = &'static [u16]> + '_ {
+        self.signatures.iter().map(|signature| signature.schemes)
+    }
+}
+
+impl ChainSignature {
+    const fn new(identifier: AlgorithmIdentifier, name: &'static str, schemes: &'static [u16]) -> Self {
+        Self { identifier, name, schemes }
+    }
+
+    /// `None`: an unknown algorithm.
+    fn of(certificate: &Certificate) -> Option<&'static Self> {
+        let algorithm = Signed::split(&certificate.der)?.algorithm;
+        // The salt's length is not part of a scheme.
+        let usual = Pss::read(algorithm).map(|pss| pss.with_usual_salt());
+        let algorithm = usual.as_deref().unwrap_or(algorithm);
+        CHAIN_SIGNATURES.iter().find(|known| known.identifier.as_ref() == algorithm)
     }
 }
 
 /// ECDSA by its hash alone: the curve is that of the issuer's key, which may not be in the chain,
 /// and clients verify both curves with both hashes.
-const SCHEMES: [(AlgorithmIdentifier, &[u16]); 10] = [
-    (alg_id::RSA_PKCS1_SHA256, &[0x0401]),
-    (alg_id::RSA_PKCS1_SHA384, &[0x0501]),
-    (alg_id::RSA_PKCS1_SHA512, &[0x0601]),
-    (alg_id::RSA_PSS_SHA256, &[0x0804, 0x0809]),
-    (alg_id::RSA_PSS_SHA384, &[0x0805, 0x080a]),
-    (alg_id::RSA_PSS_SHA512, &[0x0806, 0x080b]),
-    (alg_id::ECDSA_SHA256, &[0x0403]),
-    (alg_id::ECDSA_SHA384, &[0x0503]),
-    (alg_id::ECDSA_SHA512, &[0x0603]),
-    (alg_id::ED25519, &[0x0807]),
+static CHAIN_SIGNATURES: [ChainSignature; 10] = [
+    ChainSignature::new(alg_id::RSA_PKCS1_SHA256, "RSA with SHA-256", &[0x0401]),
+    ChainSignature::new(alg_id::RSA_PKCS1_SHA384, "RSA with SHA-384", &[0x0501]),
+    ChainSignature::new(alg_id::RSA_PKCS1_SHA512, "RSA with SHA-512", &[0x0601]),
+    ChainSignature::new(alg_id::RSA_PSS_SHA256, "RSA-PSS with SHA-256", &[0x0804, 0x0809]),
+    ChainSignature::new(alg_id::RSA_PSS_SHA384, "RSA-PSS with SHA-384", &[0x0805, 0x080a]),
+    ChainSignature::new(alg_id::RSA_PSS_SHA512, "RSA-PSS with SHA-512", &[0x0806, 0x080b]),
+    ChainSignature::new(alg_id::ECDSA_SHA256, "ECDSA with SHA-256", &[0x0403]),
+    ChainSignature::new(alg_id::ECDSA_SHA384, "ECDSA with SHA-384", &[0x0503]),
+    ChainSignature::new(alg_id::ECDSA_SHA512, "ECDSA with SHA-512", &[0x0603]),
+    ChainSignature::new(alg_id::ED25519, "Ed25519", &[0x0807]),
 ];
-
-/// `algorithm`: without its SEQUENCE header.
-fn schemes_of(algorithm: &[u8]) -> Option<&'static [u16]> {
-    // The salt's length is not part of a scheme.
-    let usual = Pss::read(algorithm).map(|pss| pss.with_usual_salt());
-    let algorithm = usual.as_deref().unwrap_or(algorithm);
-    SCHEMES.iter().find(|(known, _)| known.as_ref() == algorithm).map(|(_, schemes)| *schemes)
-}

@@ -15,9 +15,9 @@ use std::{
 };
 
 use certward_lifecycle::{
-    CertificateView, FailedHandshake, Lifecycle, LifecycleSettings, LiveEvidence, Member, NewDeployment,
-    NodeView, Observation, ProofFailure, ProposedTrust, Rehearsal, SessionFilter, SessionsOfNode,
-    SystemEntropy, TlsView,
+    CertificateView, FailedHandshake, Handling, Lifecycle, LifecycleSettings, LiveEvidence, Member,
+    NewDeployment, NodeView, Observation, ProofFailure, ProposedTrust, Rehearsal, SessionFilter,
+    SessionsOfNode, SystemEntropy, TlsView,
 };
 use certward_pki::{HostName, KEEP, Material, NoEntryPoint, Text, Upload};
 use certward_store::{
@@ -270,11 +270,19 @@ impl World {
     }
 
     pub(crate) async fn create(&self, upload: Upload) -> CertificateView {
-        self.lifecycle.create_tls(&self.admin, &self.this().await, upload.into()).await.unwrap().view
+        self.lifecycle
+            .create_tls(&self.admin, &self.this().await, upload.into(), Handling::Lenient)
+            .await
+            .unwrap()
+            .view
     }
 
     pub(crate) async fn replace(&self, upload: Upload) -> CertificateView {
-        self.lifecycle.replace_tls(&self.admin, &self.this().await, upload.into()).await.unwrap().view
+        self.lifecycle
+            .replace_tls(&self.admin, &self.this().await, upload.into(), Handling::Lenient)
+            .await
+            .unwrap()
+            .view
     }
 
     pub(crate) async fn delete(&self) {

@@ -3,6 +3,7 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
+use certward_lifecycle::Handling;
 use certward_pki::{Judgement, Material};
 use certward_store::{Method, Scope};
 use serde::Serialize;
@@ -73,10 +74,11 @@ pub(crate) async fn check(
     api.limited(&caller, deployment.id.as_str(), Method::Check, async {
         let upload = upload::read(&body::read(request, api.settings.deadlines.body).await?)?;
         api.require_still(&caller, Scope::Tls, &deployment).await?;
-        let judgement = api.lifecycle.check_tls(&caller.key, &deployment, upload.into()).await?;
+        let checked =
+            api.lifecycle.check_tls(&caller.key, &deployment, upload.into(), Handling::Lenient).await?;
         // The findings reveal the deployment's state.
         api.require_still(&caller, Scope::Tls, &deployment).await?;
-        Ok(Json(CheckBody::from(judgement)).into_response())
+        Ok(Json(CheckBody::from(checked.judgement)).into_response())
     })
     .await
 }

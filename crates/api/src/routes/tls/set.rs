@@ -7,7 +7,7 @@ use axum::{
     extract::Request,
     response::{IntoResponse, Response},
 };
-use certward_lifecycle::AcceptedUpload;
+use certward_lifecycle::{AcceptedUpload, Handling};
 use certward_pki::Upload;
 use certward_store::{Method, Scope, VersionId};
 
@@ -41,17 +41,23 @@ pub(super) async fn set(
     api.limited(caller, deployment.id.as_str(), write.method(), async {
         let read = write.read(&body::read(request, api.settings.deadlines.body).await?)?;
         api.require_still(caller, Scope::Tls, &deployment).await?;
-        let (requester, reference) = (caller.requester(), deployment.reference());
+        let (requester, reference, handling) =
+            (caller.requester(), deployment.reference(), Handling::Lenient);
+        let lifecycle = &api.lifecycle;
         let set = match read {
-            ReadWrite::Create(upload) => api.lifecycle.create_tls(requester, &reference, upload).await,
-            ReadWrite::Replace(upload) => api.lifecycle.replace_tls(requester, &reference, upload).await,
-            ReadWrite::Rollback(version) => api.lifecycle.roll_back_tls(requester, &reference, version).await,
+            ReadWrite::Create(upload) => lifecycle.create_tls(requester, &reference, upload, handling).await,
+            ReadWrite::Replace(upload) => {
+                lifecycle.replace_tls(requester, &reference, upload, handling).await
+            }
+            ReadWrite::Rollback(version) => {
+                lifecycle.roll_back_tls(requester, &reference, version, handling).await
+            }
         };
         if set.is_err() {
             // The error reveals the deployment's state.
             api.require_still(caller, Scope::Tls, &deployment).await?;
         }
-        let AcceptedUpload { view, change } = set?;
+        let AcceptedUpload { view, change, .. } = set?;
         // The change is stored: an answer without them is better than an error.
         let nodes = api.lifecycle.awaited_nodes(&reference.id).await.unwrap_or_default();
         Ok((Extension(change), Json(TlsBody::from(view).with_nodes(nodes))).into_response())

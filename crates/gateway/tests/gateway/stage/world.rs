@@ -6,7 +6,7 @@ use std::{
 };
 
 use certward_gateway::{Deadlines, Gateway, Listener, NodeReplica, Protocol, Settings, Unbound};
-use certward_lifecycle::{Lifecycle, NewDeployment, Status, SystemEntropy, TlsView};
+use certward_lifecycle::{Handling, Lifecycle, NewDeployment, Status, SystemEntropy, TlsView};
 use certward_pki::{HostName, Text, Upload};
 use certward_store::{
     Address, ApiKey, DeploymentId, DeploymentRef, DeploymentSpec, MasterKey, NodeId, Replica, Store,
@@ -150,10 +150,16 @@ impl World {
         });
         let deployment = self.lifecycle.store().read().deployment(id).await.unwrap().unwrap();
         match self.lifecycle.tls(&deployment).await.unwrap() {
-            Some(TlsView::Set(_)) => {
-                self.lifecycle.replace_tls(&self.admin, &deployment.reference(), upload).await.unwrap()
-            }
-            _ => self.lifecycle.create_tls(&self.admin, &deployment.reference(), upload).await.unwrap(),
+            Some(TlsView::Set(_)) => self
+                .lifecycle
+                .replace_tls(&self.admin, &deployment.reference(), upload, Handling::Lenient)
+                .await
+                .unwrap(),
+            _ => self
+                .lifecycle
+                .create_tls(&self.admin, &deployment.reference(), upload, Handling::Lenient)
+                .await
+                .unwrap(),
         };
     }
 

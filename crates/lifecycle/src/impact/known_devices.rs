@@ -1,0 +1,63 @@
+//! Known devices that are accepted today and would be refused: one verification for each path of
+//! issuers, not for each device.
+
+use certward_pki::{ClientRefusal, PathId};
+use certward_store::{KnownPath, Timestamp};
+
+use super::{
+    public_material::{PublicMaterial, TrustVerdict},
+    verdict::RefusedShare,
+};
+
+/// What a change does to known devices.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct KnownVerdict {
+    /// Devices that are accepted today.
+    accepted: u64,
+    /// Paths of those that would be refused.
+    pub(super) refused: Vec<RefusedPath>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RefusedPath {
+    pub(super) path: PathId,
+    pub(super) devices: u64,
+    pub(super) refusal: ClientRefusal,
+}
+
+impl KnownVerdict {
+    /// Verifies signatures: not on an async thread.
+    pub(super) fn of(
+        old: &PublicMaterial,
+        new: &PublicMaterial,
+        paths: &[KnownPath],
+        now: Timestamp,
+    ) -> Self {
+        let (today, then) = (TrustVerdict::of(&old.trust), TrustVerdict::of(&new.trust));
+        let mut verdict = Self::default();
+        for KnownPath { path, devices } in paths.iter().filter(|known| known.devices > 0) {
+            if today.refuses(&path.example, now).is_some() {
+                continue;
+            }
+            verdict.accepted += devices;
+            if let Some(refusal) = then.refuses(&path.example, now) {
+                verdict.refused.push(RefusedPath { path: path.id, devices: *devices, refusal });
+            }
+        }
+        verdict
+    }
+
+    pub(super) fn share(&self) -> RefusedShare {
+        RefusedShare { refused: self.refused.iter().map(|path| path.devices).sum(), of: self.accepted }
+    }
+}
+
+impl TrustVerdict {
+    fn refuses(&self, example: &[Vec<u8>], now: Timestamp) -> Option<ClientRefusal> {
+        match self {
+            Self::NotAsked => None,
+            Self::Judge(judge) => judge.verify(example, now.to_time()).err(),
+            Self::Unusable => Some(ClientRefusal::UnknownIssuer),
+        }
+    }
+}
