@@ -6,7 +6,9 @@ mod support;
 
 use std::time::Duration;
 
-use certward_lifecycle::{AcceptedUpload, NewKey, TlsError, VersionView, assignment_in, material_in};
+use certward_lifecycle::{
+    AcceptedUpload, Handling, NewKey, TlsError, VersionView, assignment_in, material_in,
+};
 use certward_pki::{Code, TlsType};
 use certward_store::{AuditPage, Scope, VersionId};
 use support::{Authority, Rehearsals, Uploads, World, not_proven};
@@ -23,7 +25,7 @@ impl World {
     }
 
     async fn roll_back(&self, version: Option<VersionId>) -> Result<VersionId, TlsError> {
-        self.lifecycle.roll_back_tls(&self.admin, &self.this().await, version).await?;
+        self.lifecycle.roll_back_tls(&self.admin, &self.this().await, version, Handling::Lenient).await?;
         Ok(self.newest_version().await)
     }
 
@@ -201,7 +203,8 @@ async fn judged(
     let mut rehearsals = world.gateway.hold_rehearsals();
     let (lifecycle, admin, this) = (world.lifecycle.clone(), world.admin.clone(), world.this().await);
     let wanted = wanted(first);
-    let rollback = tokio::spawn(async move { lifecycle.roll_back_tls(&admin, &this, wanted).await });
+    let rollback =
+        tokio::spawn(async move { lifecycle.roll_back_tls(&admin, &this, wanted, Handling::Lenient).await });
     rehearsals.begun().await;
     ([first, world.newest_version().await], rehearsals, rollback)
 }
@@ -223,7 +226,11 @@ async fn a_newer_upload_while_it_is_judged_makes_another_version_the_one_before(
     let ([_, second], mut rehearsals, rollback) = judged(&world, |_| None).await;
     // Of another node, whose rehearsals are not held.
     let upload = Authority::new("CA").one_way().into();
-    world.another_lifecycle().replace_tls(&world.admin, &world.this().await, upload).await.unwrap();
+    world
+        .another_lifecycle()
+        .replace_tls(&world.admin, &world.this().await, upload, Handling::Lenient)
+        .await
+        .unwrap();
     rehearsals.go_on();
     rehearsals.begun().await;
     rehearsals.go_on();
@@ -287,14 +294,15 @@ async fn rights_are_those_of_changes() {
     world.replace(ca.one_way()).await;
     let reader = NewKey::new("reader", &[Scope::TlsRead], None);
     let reader = &world.lifecycle.create_key(&world.admin, &reader).await.unwrap().0.key;
-    let refused = world.lifecycle.roll_back_tls(reader, &world.this().await, Some(first)).await;
+    let refused =
+        world.lifecycle.roll_back_tls(reader, &world.this().await, Some(first), Handling::Lenient).await;
     assert!(matches!(refused, Err(TlsError::Denied(_))), "{refused:?}");
     let refused = world.lifecycle.erase_version(reader, &world.this().await, first).await;
     assert!(matches!(refused, Err(TlsError::Denied(_))), "{refused:?}");
 
     let this = world.this().await;
     world.lifecycle.remove_deployment(&world.admin, &this).await.unwrap();
-    let gone = world.lifecycle.roll_back_tls(&world.admin, &this, None).await;
+    let gone = world.lifecycle.roll_back_tls(&world.admin, &this, None, Handling::Lenient).await;
     assert!(matches!(gone, Err(TlsError::NoDeployment)), "{gone:?}");
     let gone = world.lifecycle.erase_version(&world.admin, &this, first).await;
     assert!(matches!(gone, Err(TlsError::NoDeployment)), "{gone:?}");

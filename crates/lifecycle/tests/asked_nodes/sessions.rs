@@ -1,8 +1,8 @@
 //! Sessions of all nodes, and what they say of a change.
 
 use certward_lifecycle::{
-    LiveEvidence, LiveSession, NAMED_MAX, ProposedTrust, RejectedDevice, SessionFilter, SessionsOfNode,
-    SilentNodes,
+    EvidenceOfNodes, LiveEvidence, LiveOffer, LiveSession, NAMED_MAX, ProposedTrust, RejectedDevice,
+    SessionFilter, SessionsOfNode, SilentNodes,
 };
 use certward_pki::{ClientOffer, DeviceId, TlsType};
 use certward_store::{NodeId, Role, Timestamp};
@@ -27,8 +27,10 @@ fn with_sessions(id: &str, since: &[i64]) -> FakeGateway {
     FakeGateway { node: Some(name(id)), sessions, ..FakeGateway::default() }
 }
 
-fn of_rsa() -> ClientOffer {
-    ClientOffer { signature_schemes: vec![0x0804], ..ClientOffer::default() }
+/// Each session in a network of its own.
+fn of_rsa(sessions: u64) -> LiveOffer {
+    let offer = ClientOffer { signature_schemes: vec![0x0804], ..ClientOffer::default() };
+    LiveOffer { offer, sessions, weight: sessions * 1_000_000, largest: sessions / 30 * 1_000_000 }
 }
 
 fn with_evidence(id: &str, refused: u64, host: &str) -> FakeGateway {
@@ -38,7 +40,7 @@ fn with_evidence(id: &str, refused: u64, host: &str) -> FakeGateway {
         refused,
         named: vec![rejected; usize::try_from(refused).unwrap()],
         hosts: vec![("a.test".into(), 20), (host.into(), 10)],
-        offers: vec![(of_rsa(), 30)],
+        offers: vec![of_rsa(30)],
     };
     FakeGateway { node: Some(name(id)), evidence, ..FakeGateway::default() }
 }
@@ -77,12 +79,14 @@ async fn evidence_is_summed_over_counted_nodes_and_a_silent_one_is_named() {
         [second.answers(None), draining.answers(None), older.answers(Some(r#"{"version":1,"failures":[]}"#))];
     let proposed = ProposedTrust { tls_type: TlsType::TwoWay, client_cas: vec![vec![1, 2, 3]] };
     let evidence = first.lifecycle.live_evidence(&deployment(), &proposed).await.unwrap();
-    let (LiveEvidence { sessions, refused, named, mut hosts, offers }, silent) = evidence.unwrap();
+    let EvidenceOfNodes { evidence, nodes, silent } = evidence.unwrap();
+    let LiveEvidence { sessions, refused, named, mut hosts, offers } = evidence;
     assert_eq!((sessions, refused, named.len()), (60, 30, NAMED_MAX));
     hosts.sort();
     let expected = [("a.test", 40), ("b.test", 10), ("c.test", 10)].map(|(host, n)| (host.into(), n));
     assert_eq!(hosts, expected);
-    assert_eq!(offers, [(of_rsa(), 60)]);
+    assert_eq!(offers, [of_rsa(60)]);
+    assert_eq!(nodes, 2);
     assert_eq!(silent, names(&["n4"]));
 }
 
@@ -93,6 +97,7 @@ async fn without_the_store_a_node_has_its_own_evidence() {
     let _second = cluster.joined_with(with_evidence("n2", 1, "b.test")).await;
     cluster.tamper("ALTER TABLE node_process RENAME TO elsewhere");
     let proposed = ProposedTrust { tls_type: TlsType::OneWay, client_cas: vec![] };
-    let (evidence, silent) = first.lifecycle.live_evidence(&deployment(), &proposed).await.unwrap().unwrap();
+    let EvidenceOfNodes { evidence, silent, .. } =
+        first.lifecycle.live_evidence(&deployment(), &proposed).await.unwrap().unwrap();
     assert_eq!((evidence.sessions, silent), (30, SilentNodes::AllOthers));
 }
