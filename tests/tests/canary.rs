@@ -195,6 +195,27 @@ fn nothing_comes_out(setup: Setup) -> Vec<(String, Vec<u8>)> {
         places.push(("certward tls set".into(), said(&run(set))));
     }
 
+    // The keys of earlier versions are opened again, and one is erased.
+    let versions = format!("{path}/versions");
+    api.put_tls(Scene::DEPLOYMENT, &recipe.server.one_way()).expect(200);
+    for version in [1, 1] {
+        let listed = api.get(&versions).expect(200);
+        let to = listed.json()[version]["version"].clone();
+        let back = api.send("POST", &format!("{path}/rollback"), Some(&json!({"version": to}))).expect(200);
+        places.push((
+            "the list of versions, and a rollback".into(),
+            format!("{listed:?}{back:?}").into_bytes(),
+        ));
+    }
+    for arguments in
+        [&["tls", "versions", Scene::DEPLOYMENT][..], &["tls", "rollback", Scene::DEPLOYMENT, "--wait"]]
+    {
+        places.push((format!("certward {arguments:?}"), said(&scene.certward.cli(arguments))));
+    }
+    let erased = api.get(&versions).json()[1]["version"].to_string();
+    let erased = api.send("DELETE", &format!("{versions}/{erased}"), None).expect(204);
+    places.push(("an erasure".into(), format!("{erased:?}").into_bytes()));
+
     gather(&scene.certward.data(), &mut places);
     scene.certward.stop();
     places.push(("the log".into(), scene.certward.log().into_bytes()));

@@ -277,16 +277,18 @@ mod tests {
 
     #[test]
     fn a_rollback_goes_to_the_named_version_or_to_the_last_one_that_was_running() {
+        const GONE: &str = "the version does not exist, or is not kept any more";
+        type Case = (Vec<KeptVersion>, Option<i64>, Result<i64, &'static str>);
         let versions = || vec![unproven(9), unproven(8), kept(7), erased(6), rollback(5, 4), kept(4)];
-        let cases: [(Vec<KeptVersion>, Option<i64>, Result<i64, &str>); 10] = [
+        let cases: [Case; 10] = [
             (versions(), None, Ok(7)),
             (versions(), Some(8), Ok(8)),
             (versions(), Some(4), Ok(4)),
             (versions(), Some(9), Err("the version 9 is in service")),
             (versions(), Some(6), Err("the key of version 6 is erased")),
-            (versions(), Some(3), Err("the version does not exist, or is not kept any more")),
-            (versions(), Some(-1), Err("the version does not exist, or is not kept any more")),
-            (vec![kept(9), unproven(8)], None, Err("the version does not exist, or is not kept any more")),
+            (versions(), Some(3), Err(GONE)),
+            (versions(), Some(-1), Err(GONE)),
+            (vec![kept(9), unproven(8)], None, Err(GONE)),
             (vec![kept(9), erased(8), kept(7)], None, Err("the key of version 8 is erased")),
             // The one that a rollback took the place of: a second rollback undoes the first.
             (vec![rollback(9, 7), kept(8), kept(7)], None, Ok(8)),
