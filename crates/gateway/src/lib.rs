@@ -27,7 +27,7 @@ pub use error::GatewayError;
 pub use gateway::{Gateway, NodeReplica, Unbound};
 pub use ipnet::IpNet;
 pub use proof::recording_client::{HandshakeRecord, RecordingClient};
-pub use session::record_limit::offered_record_bytes;
+pub use session::{client_offer::client_offer, record_limit::offered_record_bytes};
 pub use settings::{Deadlines, Listener, Protocol, Settings};
 pub use start::{Bound, Prepared};
 pub use upstream::broker_probe::{BrokerProber, BrokerVerdict};

@@ -1,5 +1,6 @@
 //! One connection, from its ClientHello to its close.
 
+pub(crate) mod client_offer;
 pub(crate) mod connection;
 pub(crate) mod drain;
 pub(crate) mod first_packet;

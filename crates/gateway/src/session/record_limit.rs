@@ -4,7 +4,7 @@
 //! rustls knows neither. The gateway confirms neither but sends small records, which is always
 //! allowed. Forbidden values are ignored like unknown extensions.
 
-use crate::routing::client_hello::{extensions, first_message};
+use crate::routing::client_hello::{ClientHello, first_message};
 
 /// IANA extension types.
 const MAX_FRAGMENT_LENGTH: u16 = 1;
@@ -16,17 +16,15 @@ const RECORD_SIZE_LIMIT_MIN: u16 = 64;
 ///
 /// Bytes after the ClientHello are ignored. A malformed or incomplete one offers nothing.
 pub fn offered_record_bytes(hello: &[u8]) -> Option<u16> {
-    let message = first_message(hello)?;
-    let (mut by_fragment, mut by_record) = (None, None);
-    for (kind, body) in extensions(&message)? {
-        match kind {
-            MAX_FRAGMENT_LENGTH => by_fragment = max_fragment_length(body),
-            RECORD_SIZE_LIMIT => by_record = record_size_limit(body),
-            _ => {}
-        }
-    }
+    record_bytes_of(&ClientHello::parse(&first_message(hello)?)?)
+}
+
+pub(crate) fn record_bytes_of(hello: &ClientHello<'_>) -> Option<u16> {
     // RFC 8449 §5: with both, max_fragment_length is ignored.
-    by_record.or(by_fragment)
+    hello
+        .extension(RECORD_SIZE_LIMIT)
+        .and_then(record_size_limit)
+        .or_else(|| hello.extension(MAX_FRAGMENT_LENGTH).and_then(max_fragment_length))
 }
 
 /// 1 to 4 for 2^9 to 2^12 bytes.
@@ -75,7 +73,8 @@ mod tests {
         let mut record = Vec::new();
         client.write_tls(&mut record).unwrap();
         let mut message = record.split_off(5);
-        let len: usize = extensions(&message).unwrap().iter().map(|(_, body)| 4 + body.len()).sum();
+        let extensions = ClientHello::parse(&message).unwrap().extensions;
+        let len: usize = extensions.iter().map(|(_, body)| 4 + body.len()).sum();
         let at = message.len() - len;
         let grown = u16::try_from(len + more.len()).unwrap();
         message[at - 2..at].copy_from_slice(&grown.to_be_bytes());
