@@ -13,6 +13,7 @@ use crate::{
         read_gate::Gate,
         tls_config::TlsConfigFactory,
     },
+    devices::register::DeviceRegister,
     io::{fair_share::FairShare, tls::Tls},
     observe::{
         cause::Cause,
@@ -30,6 +31,7 @@ use crate::{
     session::{
         handshake_queue::HandshakeQueues,
         registry::{Registration, Registry},
+        relay::RelayLimits,
     },
     upstream::{Upstreams, broker_health::BrokerHealth},
 };
@@ -38,6 +40,7 @@ use crate::{
 pub(crate) struct NodeContext {
     pub(crate) default: Option<DeploymentId>,
     pub(crate) deadlines: Deadlines,
+    pub(crate) relay_limits: Arc<RelayLimits>,
     pub(crate) upstreams: Upstreams,
     pub(crate) fair_share: FairShare,
     pub(crate) handshake_queues: HandshakeQueues,
@@ -49,6 +52,7 @@ pub(crate) struct NodeContext {
     pub(crate) loader: Loader,
     pub(crate) tls_configs: Arc<TlsConfigFactory>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) devices: Arc<DeviceRegister>,
     pub(crate) failures: Arc<Failures>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) probes: Arc<Probes>,

@@ -18,6 +18,7 @@ use crate::{
     GatewayError, Settings,
     accept::admission::{Bounds, Doorkeeper},
     config::{read_gate::Gate, tickets::KeyRing, tls_config::TlsConfigFactory, trust_age::TrustAge},
+    devices::{live_evidence, live_sessions, register::DeviceRegister},
     observe::{failures::Failures, metrics::Metrics, table_metrics::TableMetrics},
     proof::{entry_point::entry_points, probes::Probes, rehearsal},
     routing::{host_index::HostIndex, index_warmup::IndexWarmup},
@@ -45,6 +46,7 @@ pub(crate) struct GatewayInner {
     pub(crate) index: Arc<HostIndex>,
     pub(crate) warmup: Arc<IndexWarmup>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) devices: Arc<DeviceRegister>,
     pub(crate) failures: Arc<Failures>,
     pub(crate) probes: Arc<Probes>,
     pub(crate) reports: Arc<ReportGate>,
@@ -105,6 +107,8 @@ impl Unbound {
         });
         let ring = Arc::new(KeyRing::new(Arc::clone(&clock)));
         let trust_age = Arc::new(TrustAge::new(Arc::clone(&clock), settings.stale_trust, &*entropy));
+        let devices = DeviceRegister::new(settings.devices, Arc::clone(&registered), clock.now());
+        let devices = Arc::new(devices);
         let inner = GatewayInner {
             settings,
             node,
@@ -116,7 +120,8 @@ impl Unbound {
             ring,
             index: Arc::default(),
             warmup: Arc::default(),
-            registry: Arc::new(Registry::new(Arc::clone(&registered))),
+            registry: Arc::new(Registry::new(Arc::clone(&registered), Arc::clone(&devices.hours))),
+            devices,
             metrics: registered,
             failures: Arc::default(),
             probes: Arc::default(),
@@ -189,16 +194,19 @@ impl NodeView for Gateway {
         self.inner.failures.newest(deployment)
     }
 
-    fn sessions(&self, _: &DeploymentId, _: &SessionFilter, _: usize) -> SessionsOfNode {
-        SessionsOfNode::default()
+    fn sessions(&self, deployment: &DeploymentId, filter: &SessionFilter, limit: usize) -> SessionsOfNode {
+        let GatewayInner { registry, devices, .. } = &*self.inner;
+        live_sessions::sessions(registry, devices.kept, deployment, filter, limit)
     }
 
-    fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> u64 {
-        0
+    fn close_sessions(&self, deployment: &DeploymentId, filter: &SessionFilter) -> u64 {
+        let GatewayInner { registry, devices, .. } = &*self.inner;
+        live_sessions::close_sessions(registry, devices.kept, deployment, filter)
     }
 
-    fn live_evidence(&self, _: &DeploymentId, _: &ProposedTrust) -> LiveEvidence {
-        LiveEvidence::default()
+    fn live_evidence(&self, deployment: &DeploymentId, proposed: &ProposedTrust) -> LiveEvidence {
+        let GatewayInner { registry, devices, clock, .. } = &*self.inner;
+        live_evidence::live_evidence(registry, devices.kept, deployment, proposed, clock.now().to_time())
     }
 }
 

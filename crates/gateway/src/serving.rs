@@ -19,6 +19,7 @@ use crate::{
     Gateway, GatewayError,
     accept::listener,
     context::NodeContext,
+    devices::recorder,
     gateway::GatewayInner,
     session::drain::end_over,
     start::{Bound, NodeStart, Prepared, keep_ticket_keys},
@@ -32,6 +33,9 @@ const TICKET_KEYS_INTERVAL: Duration = Duration::from_secs(1);
 const EVICT_INTERVAL: Duration = Duration::from_secs(30);
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 const REPORT_INTERVAL: Duration = Duration::from_secs(2);
+const RECORD_INTERVAL: Duration = Duration::from_secs(5);
+/// A session is noted once an hour.
+const LIVE_SESSIONS_INTERVAL: Duration = Duration::from_secs(60);
 /// Then the lease expires by itself.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -69,6 +73,7 @@ impl Prepared {
         inner.stopped.cancel();
         leave(&inner, &follower.membership).await;
         drain(&inner, &connections).await;
+        recorder::record_the_last(&inner.devices, &follower.context.store).await;
         follower.context.refusals.log_all(Instant::now());
         follower.context.lost_devices.log_all(Instant::now());
         if let Some(replicator) = &inner.replicator {
@@ -120,6 +125,8 @@ fn spawn_tasks(
     tasks.spawn(evict_unused(Arc::clone(&follower.context), shutdown.clone()));
     tasks.spawn(log_devices(Arc::clone(&follower.context), shutdown.clone()));
     tasks.spawn(report_brokers(Arc::clone(inner), Arc::clone(&follower.context), shutdown.clone()));
+    tasks.spawn(record_devices(Arc::clone(&follower.context), shutdown.clone()));
+    tasks.spawn(note_live_sessions(Arc::clone(&follower.context), shutdown.clone()));
     tasks.spawn(rotate_ticket_keys(Arc::clone(inner), Arc::clone(follower), shutdown.clone()));
 }
 
@@ -180,6 +187,21 @@ async fn report_brokers(inner: Arc<GatewayInner>, context: Arc<NodeContext>, shu
     };
     let what = "the state of brokers cannot be reported";
     periodically(what, Pace::AtOnce(REPORT_INTERVAL), &context.store, shutdown, report).await;
+}
+
+async fn record_devices(context: Arc<NodeContext>, shutdown: CancellationToken) {
+    let record = || recorder::record(&context.devices, &context.store, &*context.clock);
+    let what = "what this node sees of devices cannot be recorded";
+    periodically(what, Pace::Later(RECORD_INTERVAL), &context.store, shutdown, record).await;
+}
+
+async fn note_live_sessions(context: Arc<NodeContext>, shutdown: CancellationToken) {
+    let note = || async {
+        recorder::note_live_sessions(&context.devices, &context.registry, &context.clock).await;
+        Ok::<_, Infallible>(())
+    };
+    let what = "live sessions cannot be noted";
+    periodically(what, Pace::Later(LIVE_SESSIONS_INTERVAL), &context.store, shutdown, note).await;
 }
 
 async fn answer_questions(inner: Arc<GatewayInner>, context: Arc<NodeContext>) {

@@ -44,6 +44,8 @@ pub struct Settings {
     /// How long after the last answered feed read two-way is served. `None`: no limit. See
     /// docs/database-away.md.
     pub stale_trust: Option<Duration>,
+    /// What is kept of devices.
+    pub devices: DevicesKept,
 }
 
 impl Default for Settings {
@@ -62,6 +64,7 @@ impl Default for Settings {
             connections_per_address_max: None,
             lease: Duration::from_secs(15),
             stale_trust: None,
+            devices: DevicesKept::Full,
         }
     }
 }
@@ -113,6 +116,19 @@ impl Listener {
             .map(|(port, protocol)| Self { or_ipv4: true, ..Self::shared(any(port), protocol) })
             .into()
     }
+}
+
+/// What is kept of the devices that a broker has accepted. Live sessions are known in any case, in
+/// memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DevicesKept {
+    /// Devices by their certificates, the hosts that they ask for, and a summary of their offers.
+    #[default]
+    Full,
+    /// Hosts and the summary; no device is identified.
+    Counts,
+    /// Nothing.
+    Off,
 }
 
 /// The protocol within TLS.

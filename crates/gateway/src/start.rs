@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    GatewayError,
+    Deadlines, GatewayError,
     accept::listener,
     config::{
         loader::{Loader, LoaderSources},
@@ -29,7 +29,7 @@ use crate::{
     observe::{lost_devices::LostDevices, refusals::Refusals},
     proof::prober::Prover,
     routing::boundaries::BoundaryIndex,
-    session::handshake_queue::HandshakeQueues,
+    session::{handshake_queue::HandshakeQueues, relay::RelayLimits},
     sync::{
         backoff::until_done,
         feed_reader::FirstRead,
@@ -169,6 +169,7 @@ impl Bound {
     ) -> NodeContext {
         let inner = &self.gateway.inner;
         let settings = &inner.settings;
+        let Deadlines { idle, half_closed, stalled, .. } = settings.deadlines;
         let threads = Handle::current().metrics().num_workers();
         let sources = LoaderSources {
             membership: Arc::clone(membership),
@@ -180,6 +181,7 @@ impl Bound {
         NodeContext {
             default: settings.default_deployment.clone(),
             deadlines: settings.deadlines,
+            relay_limits: Arc::new(RelayLimits { idle, half_closed, stalled }),
             upstreams: self.upstreams(),
             fair_share: FairShare::new(threads),
             handshake_queues: HandshakeQueues::new(threads),
@@ -198,6 +200,7 @@ impl Bound {
             ),
             tls_configs: Arc::clone(&inner.tls_configs),
             registry: Arc::clone(&inner.registry),
+            devices: Arc::clone(&inner.devices),
             failures: Arc::clone(&inner.failures),
             metrics: Arc::clone(&inner.metrics),
             probes: Arc::clone(&inner.probes),

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use certward_pki::{ClientTrustError, Material};
+use certward_pki::{ClientTrust, ClientTrustError, Material};
 use certward_store::{Clock, RecordBytes, TrustScope, VersionId};
 use rustls::{
     CipherSuite, NoKeyLog, ServerConfig,
@@ -30,6 +30,8 @@ pub(crate) struct Identity {
     pub(crate) version: VersionId,
     pub(crate) trust_scope: TrustScope,
     pub(crate) verifier: Option<Arc<dyn ClientCertVerifier>>,
+    /// What it verifies against.
+    pub(crate) client_trust: Option<Arc<ClientTrust>>,
     mqtts: Arc<ServerConfig>,
     /// Built on first use: few deployments need it, and it is as large as the other.
     wss: OnceLock<Arc<ServerConfig>>,
@@ -142,7 +144,9 @@ impl TlsConfigFactory {
         };
         let tickets = Arc::new(ScopedTickets::new(Arc::clone(&self.ring), trust_scope));
         let mqtts = self.config(certified, verifier.clone(), tickets)?;
-        Ok(Identity { version, trust_scope, verifier, mqtts: Arc::new(mqtts), wss: OnceLock::new() })
+        let client_trust = material.client_trust.clone().map(Arc::new);
+        let (mqtts, wss) = (Arc::new(mqtts), OnceLock::new());
+        Ok(Identity { version, trust_scope, verifier, client_trust, mqtts, wss })
     }
 
     fn config(

@@ -120,6 +120,11 @@ impl Buffers {
         Poll::Ready(Ok(ReadState::of(taken)))
     }
 
+    /// What [`Buffers::poll_encrypt`] has read.
+    pub(crate) fn read_from_broker(&self, len: usize) -> &[u8] {
+        &self.incoming[..len]
+    }
+
     /// Reads once from a broker and encrypts into `out`; 0 at the end.
     pub(crate) fn poll_encrypt(
         &mut self,

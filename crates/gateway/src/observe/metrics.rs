@@ -15,7 +15,7 @@ use crate::{
     Protocol,
     observe::{
         cause::Cause,
-        reason::{ClosedReason, GatewayLimit, RefusedReason},
+        reason::{ClosedReason, GatewayLimit, RefusedReason, Unrecorded},
         relayed_bytes::{RelayedBytes, RelayedBytesCollector},
     },
     upstream::{NO_ANSWER, Unreachable},
@@ -54,6 +54,7 @@ pub(crate) struct Metrics {
     upstream_changes: Family<HealthLabel, Counter>,
     closed: Family<ClosedLabel, Counter>,
     relayed: Arc<RelayedBytes>,
+    unrecorded: Family<UnrecordedLabel, Counter>,
     loads: Family<ResultLabel, Counter>,
     proofs: Family<ResultLabel, Counter>,
     proof_seconds: Timings<ResultLabel>,
@@ -105,6 +106,11 @@ struct ClosedLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct UnrecordedLabel {
+    what: Unrecorded,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct UnreachableLabel {
     reason: &'static str,
 }
@@ -153,6 +159,7 @@ impl Default for Metrics {
             upstream_changes: of_zero(["down", "up"].map(|to| HealthLabel { to })),
             closed: of_zero(ClosedReason::ALL.iter().map(|&reason| ClosedLabel { reason })),
             relayed: Arc::default(),
+            unrecorded: of_zero(Unrecorded::ALL.iter().map(|&what| UnrecordedLabel { what })),
             loads: of_zero(results()),
             proofs: of_zero(results()),
             proof_seconds: timings(&PROOF_BUCKETS, results()),
@@ -230,6 +237,12 @@ impl Metrics {
             self.closed.clone(),
         );
         registry.register_collector(Box::new(RelayedBytesCollector(Arc::clone(&self.relayed))));
+        registry.register(
+            "devices_not_recorded",
+            "Sightings of devices and hosts, hours of offers and sessions with their offers that are left out of what is \
+             known of devices, because a bound in memory is reached (monitoring.md)",
+            self.unrecorded.clone(),
+        );
         registry.register(
             "config_loads",
             "TLS configurations built; failed is stored material that cannot be served, see the log",
@@ -353,6 +366,12 @@ impl Metrics {
         }
     }
 
+    pub(crate) fn not_recorded(&self, what: Unrecorded, count: usize) {
+        if count > 0 {
+            self.unrecorded.get_or_create(&UnrecordedLabel { what }).inc_by(count as u64);
+        }
+    }
+
     pub(crate) fn relayed(&self) -> &RelayedBytes {
         &self.relayed
     }
@@ -431,6 +450,7 @@ mod tests {
         Cause::ALL.iter().for_each(|&cause| metrics.handshake_failed(cause));
         ClosedReason::ALL.iter().for_each(|&reason| metrics.closed(reason));
         RefusedReason::ALL.iter().for_each(|&reason| metrics.refused(reason));
+        Unrecorded::ALL.iter().for_each(|&what| metrics.not_recorded(what, 1));
         GatewayLimit::ALL.iter().for_each(|&limit| metrics.limit_hit(limit));
         Unreachable::examples().iter().for_each(|failure| metrics.upstream_failed(failure));
         metrics.upstream_not_configured();

@@ -39,6 +39,7 @@ reasons! {
         FirstPacketTimeout "first_packet_timeout",
         IdentityRefused "identity_refused",
         Idle "idle",
+        Requested "requested",
         Shutdown "shutdown",
         TlsError "tls_error",
         Untrusted "untrusted",
@@ -54,6 +55,14 @@ reasons! {
         ConnectionsMax "connections_max",
         ConnectionsPerAddressMax "connections_per_address_max",
         Displaced "displaced",
+    }
+
+    /// What of devices was not recorded, because a bound in memory is reached.
+    Unrecorded {
+        Device "device",
+        Host "host",
+        Offer "offer",
+        Session "session",
     }
 
     /// A limit that refused or closed a connection; docs/limits.md says how each is set.

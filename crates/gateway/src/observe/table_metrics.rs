@@ -11,7 +11,7 @@ use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, metri
 use crate::{accept::admission::Doorkeeper, sync::follower::Follower};
 
 /// All tables; `replica_pending` is 0 without a replica.
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 23] = [
     "addresses",
     "boundaries",
     "brokers",
@@ -23,13 +23,17 @@ const TABLES: [&str; 19] = [
     "failed_deployments",
     "gated",
     "hosts",
+    "known_devices",
     "look_ups",
+    "noted_devices",
+    "offering_networks",
     "probes",
     "proofs",
     "replica_pending",
     "ticket_keys",
     "unfinished_connections",
     "unknown_hosts",
+    "unrecorded",
     "upstreams",
 ];
 
@@ -56,6 +60,7 @@ impl TableMetrics {
         let context = &follower.context;
         let (deployments, hosts) = context.index.sizes();
         let (upstreams, look_ups) = context.upstreams.sizes();
+        let (noted, unrecorded) = context.devices.sightings.sizes();
         [
             self.doorkeeper.addresses(),
             context.boundaries.len(),
@@ -68,13 +73,17 @@ impl TableMetrics {
             context.failures.deployments(),
             follower.gate.len(),
             hosts,
+            context.devices.known.len(),
             look_ups,
+            noted,
+            context.devices.hours.len(),
             context.probes.len(),
             follower.scheduled(),
             follower.replicator.as_ref().map_or(0, |replicator| replicator.len()),
             context.tls_configs.ticket_keys(),
             self.doorkeeper.unfinished(),
             context.warmup.len(),
+            unrecorded,
             upstreams,
         ]
     }

@@ -9,6 +9,12 @@ pub(crate) fn normalise(server_name: Option<&str>) -> Option<HostName> {
     HostName::parse(server_name?).ok().filter(|name| !name.is_wildcard())
 }
 
+/// The name that was asked for, if it is a host of the deployment, or covered by one.
+pub(crate) fn own_host(server_name: Option<&str>, hosts: &[HostName]) -> Option<Box<str>> {
+    let name = normalise(server_name)?;
+    hosts.iter().any(|host| host.covers(&name)).then(|| name.as_str().into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,6 +37,23 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(normalise(text).as_ref().map(HostName::as_str), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_hosts_of_the_deployment_and_covered_names_are_its_own() {
+        let hosts = ["a.example.com", "*.b.example.com"].map(|host| HostName::parse(host).unwrap());
+        let cases = [
+            (None, None),
+            (Some("A.example.com."), Some("a.example.com")),
+            (Some("b.example.com"), None),
+            (Some("c.b.example.com"), Some("c.b.example.com")),
+            (Some("d.c.b.example.com"), None),
+            (Some("other.example.org"), None),
+            (Some("192.0.2.7"), None),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(own_host(name, &hosts).as_deref(), expected, "{name:?}");
         }
     }
 }

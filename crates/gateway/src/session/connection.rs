@@ -10,13 +10,14 @@ use tokio::{
 };
 
 use crate::{
-    Deadlines, Listener, Protocol,
+    Listener, Protocol,
     accept::{
         admission::{ConnectionPlace, Displaced, UnfinishedConnection, unless_displaced},
         client_address::{Arrival, ResolvedClient, resolve},
     },
     config::deployment_config::{DeploymentConfig, Served},
     context::{NodeContext, RoutedDeployment},
+    devices::register::ServedBy,
     io::{
         tls::Tls,
         wire::{
@@ -29,12 +30,14 @@ use crate::{
         failures::Seen,
         reason::{ClosedReason, RefusedReason},
     },
+    routing::sni::own_host,
     session::{
         first_packet::{FirstPacketVerdict, describe, judge, refusal_of_level},
         handshake::{ClosingAlert, Established, Failed, accepted_certificate, perform},
         proxy_header,
         registry::{ConnectionSignal, Registration},
-        relay::{Opening, Relay, RelayError, RelayLimits},
+        relay::{Opening, Relay, RelayError},
+        session_facts::Newcomer,
     },
     upstream::broker::DeploymentBroker,
 };
@@ -45,6 +48,8 @@ const ANSWER_AWAITED: u32 = 5;
 struct RelaySession {
     relay: Relay,
     member: Registration,
+    /// Until the broker accepts the device.
+    newcomer: Option<Box<Newcomer>>,
     context: Arc<NodeContext>,
     protocol: Protocol,
     /// By which the broker was reached.
@@ -82,7 +87,7 @@ async fn open(context: Arc<NodeContext>, arrival: Arrival) -> Option<RelaySessio
         Ok(in_time) => in_time.unwrap_or_else(|_| Err(Failed::silent(Cause::Timeout))),
         Err(Displaced) => Err(Failed::silent(Cause::Displaced)),
     };
-    let Established { mut tls, client, opening, destination, scope } = match outcome {
+    let Established { mut tls, client, opening, destination, offer, scope } = match outcome {
         Ok(outcome) => outcome,
         Err(Failed { cause, closing_alert }) => {
             if probe.is_none() {
@@ -119,9 +124,15 @@ async fn open(context: Arc<NodeContext>, arrival: Arrival) -> Option<RelaySessio
         opening,
     };
     let (relay, member, admission) = pending.first_packet_and_upstream().await?;
-    let DeploymentConfig::Served(Served { spec, .. }) = &*destination.entry else { return None };
+    let DeploymentConfig::Served(Served { spec, identity, .. }) = &*destination.entry else { return None };
+    let newcomer = Some(Box::new(Newcomer {
+        address: peer,
+        host: own_host(seen.server_name.as_deref(), &spec.hosts),
+        offer,
+        trust: identity.client_trust.clone().map(|trust| (trust, identity.trust_scope)),
+    }));
     let (spec, protocol, began) = (Arc::clone(spec), listener.protocol, context.uptime_seconds());
-    Some(RelaySession { relay, member, context, protocol, spec, began, _admission: admission })
+    Some(RelaySession { relay, member, newcomer, context, protocol, spec, began, _admission: admission })
 }
 
 struct PendingSession<'a> {
@@ -213,9 +224,8 @@ impl<'a> PendingSession<'a> {
         };
         let sent = send_at_once(&upstream, &self.opening.first);
         self.opening.first.drain(..sent);
-        let Deadlines { idle, half_closed, stalled, .. } = self.context.deadlines;
-        let limits = RelayLimits { idle, half_closed, stalled };
-        let relay = Relay::new(self.tls, self.client, upstream, self.opening, limits);
+        let (protocol, limits) = (self.listener.protocol, Arc::clone(&self.context.relay_limits));
+        let relay = Relay::new(self.tls, self.client, upstream, self.opening, protocol, limits);
         Some((relay, self.member, admission))
     }
 
@@ -372,6 +382,7 @@ async fn handle_signal(
     match signal {
         ConnectionSignal::Verify if context.may_stay(member, tls).await => Ok(()),
         ConnectionSignal::Verify => Err(ClosedReason::Untrusted),
+        ConnectionSignal::Requested => Err(ClosedReason::Requested),
         ConnectionSignal::Deleted => Err(ClosedReason::Deleted),
         ConnectionSignal::Shutdown => Err(ClosedReason::Shutdown),
     }
@@ -423,6 +434,9 @@ impl RelaySession {
                     if self.relay.has_first_answer() {
                         self.is_answered();
                     }
+                    if self.relay.has_acceptance() {
+                        self.is_accepted();
+                    }
                     if self.relay.has_broker_end() && self.relay.is_answered() {
                         self.context.broker_health.ended(self.broker());
                     }
@@ -454,12 +468,30 @@ impl RelaySession {
         self.context.broker_health.answered(broker);
     }
 
+    /// From now on it is a known device.
+    fn is_accepted(&mut self) {
+        let Some(newcomer) = self.newcomer.take() else { return };
+        let NodeContext { devices, clock, .. } = &*self.context;
+        let by = ServedBy {
+            deployment: self.member.deployment(),
+            protocol: self.protocol,
+            identity: self.spec.proxy.identity,
+        };
+        self.member.set_facts(devices.accepted(*newcomer, by, self.relay.tls(), clock.now()));
+    }
+
     /// What the end says about the broker.
     fn judge_broker(&self, reason: ClosedReason) {
         let NodeContext { broker_health, registry, clock, .. } = &*self.context;
         let broker = self.broker();
         let is_broken = reason == ClosedReason::UpstreamBroken;
-        if matches!(reason, ClosedReason::Deleted | ClosedReason::Shutdown | ClosedReason::Untrusted) {
+        if matches!(
+            reason,
+            ClosedReason::Deleted
+                | ClosedReason::Requested
+                | ClosedReason::Shutdown
+                | ClosedReason::Untrusted
+        ) {
             return;
         }
         // A device that goes away at once has not waited for an answer.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use certward_pki::ClientCertificate;
+use certward_pki::{ClientCertificate, ClientOffer};
 use certward_store::{RecordBytes, TrustScope};
 use rustls::{
     AlertDescription, Error, HandshakeKind, PeerMisbehaved, ProtocolVersion,
@@ -23,7 +23,7 @@ use crate::{
     observe::{cause::Cause, failures::Seen, refused_client::reported_by},
     proof::probes::{Probe, Used},
     routing::{client_hello::shown_server_name, sni},
-    session::{flight::cut_between_messages, record_limit::offered_record_bytes, relay::Opening},
+    session::{client_offer::client_offer, flight::cut_between_messages, relay::Opening},
 };
 
 pub(crate) struct Established {
@@ -31,6 +31,7 @@ pub(crate) struct Established {
     pub(crate) client: TcpStream,
     pub(crate) opening: Opening,
     pub(crate) destination: RoutedDeployment,
+    pub(crate) offer: Option<Arc<ClientOffer>>,
     /// As read before the handshake.
     pub(crate) scope: TrustScope,
 }
@@ -86,8 +87,10 @@ pub(crate) async fn perform(
     // as if it offered no ALPN.
     let alpn = if alpn_is_mqtt { Protocol::Mqtts } else { listener.protocol };
     // Before TLS joins the hello's records in place.
+    let offer = client_offer(&bytes).map(|offer| context.devices.offers.share(offer));
     let record_bytes = served.spec.record_bytes.get();
-    let record_bytes = offered_record_bytes(&bytes).unwrap_or(record_bytes).min(record_bytes);
+    let offered = offer.as_ref().and_then(|offer| offer.record_bytes);
+    let record_bytes = offered.unwrap_or(record_bytes).min(record_bytes);
     let config = served.identity.config_for(alpn, record_bytes);
     let mut tls = match Tls::new(Arc::clone(&config)) {
         Ok(tls) => tls,
@@ -110,7 +113,7 @@ pub(crate) async fn perform(
     // It may be large, and the device slow.
     drop(bytes);
     let (tls, client, opening) = finish(context, served, tls, client, queue, answered, seen).await?;
-    Ok(Established { tls, client, opening, destination, scope })
+    Ok(Established { tls, client, opening, destination, offer, scope })
 }
 
 struct Rejected(Cause, AlertDescription);

@@ -1,5 +1,6 @@
 //! One connection, from its ClientHello to its close.
 
+pub(crate) mod broker_answer;
 pub(crate) mod client_offer;
 pub(crate) mod connection;
 pub(crate) mod drain;
@@ -11,4 +12,5 @@ pub(crate) mod proxy_header;
 pub(crate) mod record_limit;
 pub(crate) mod registry;
 pub(crate) mod relay;
+pub(crate) mod session_facts;
 pub(crate) mod token_bucket;

@@ -6,10 +6,10 @@
 //! room.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU8, AtomicU32, Ordering},
     },
     task::{Context, Poll},
@@ -21,14 +21,17 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::{task::yield_now, time::Instant};
 
 use crate::{
+    devices::offer_hours::OfferHours,
     observe::{cause::Cause, metrics::Metrics},
-    session::token_bucket::TokenBucket,
+    session::{session_facts::SessionFacts, token_bucket::TokenBucket},
 };
 
 /// Signals between yields: each connection may verify a certificate, some 50 µs.
 const SIGNALS_PER_YIELD: usize = 256;
 /// Each end of a connection without an answer asks; a stranger can cause many.
 const ANSWERS_LOOKED_AT: usize = 256;
+/// Each takes some nanoseconds of a shard's lock.
+const VISITED_AT_ONCE: usize = 1024;
 /// A shard's lock is held for a microsecond.
 const SHARDS: usize = 64;
 
@@ -37,6 +40,7 @@ pub(crate) struct Registry {
     shards: Box<[Mutex<Shard>]>,
     shard_of: RandomState,
     metrics: Arc<Metrics>,
+    offers: Arc<OfferHours>,
 }
 
 type Shard = HashMap<DeploymentId, DeploymentConnections>;
@@ -48,7 +52,8 @@ struct DeploymentConnections {
     /// Set with a rate limit. Outlasts the last connection by a second.
     bucket: Option<TokenBucket>,
     next: u64,
-    live: HashMap<u64, Arc<ConnectionHandle>>,
+    /// By number: in the order of their registration.
+    live: BTreeMap<u64, Arc<ConnectionHandle>>,
 }
 
 #[derive(Debug)]
@@ -57,6 +62,8 @@ pub(crate) struct ConnectionHandle {
     signal: AtomicU8,
     /// The digest of the settings by which the broker answered; 0 before.
     answered: AtomicU32,
+    /// Set once the broker has accepted the device.
+    facts: OnceLock<Box<SessionFacts>>,
     waker: AtomicWaker,
 }
 
@@ -64,6 +71,8 @@ pub(crate) struct ConnectionHandle {
 pub(crate) enum ConnectionSignal {
     /// The trust changed: verify again.
     Verify,
+    /// An operator ended the session.
+    Requested,
     /// The certificate was deleted, or no client is trusted.
     Deleted,
     Shutdown,
@@ -76,20 +85,23 @@ impl ConnectionSignal {
     fn code(self) -> u8 {
         match self {
             Self::Verify => 1,
-            Self::Deleted => 2,
-            Self::Shutdown => 3,
+            Self::Requested => 2,
+            Self::Deleted => 3,
+            Self::Shutdown => 4,
         }
     }
 
     fn from_code(code: u8) -> Option<Self> {
-        [Self::Verify, Self::Deleted, Self::Shutdown].into_iter().find(|signal| signal.code() == code)
+        [Self::Verify, Self::Requested, Self::Deleted, Self::Shutdown]
+            .into_iter()
+            .find(|signal| signal.code() == code)
     }
 }
 
 impl Registry {
-    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, offers: Arc<OfferHours>) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, shard_of: RandomState::new(), metrics }
+        Self { shards, shard_of: RandomState::new(), metrics, offers }
     }
 
     /// The limit that refuses another connection: an early check before the handshake.
@@ -113,6 +125,7 @@ impl Registry {
             scope: Mutex::new(scope),
             signal: AtomicU8::new(QUIET),
             answered: AtomicU32::new(0),
+            facts: OnceLock::new(),
             waker: AtomicWaker::new(),
         });
         let mut shard = self.shard(&deployment);
@@ -160,6 +173,26 @@ impl Registry {
         self.shards.iter().flat_map(of_shard).collect()
     }
 
+    /// Visits the connections, the newest first; those that come meanwhile may be left out.
+    pub(crate) fn visit(&self, deployment: &DeploymentId, mut visit: impl FnMut(&ConnectionHandle)) {
+        let mut before = u64::MAX;
+        loop {
+            // Visited outside the lock, which connections that come and go take.
+            let some: Vec<_> = match self.shard(deployment).get(deployment) {
+                Some(connections) => {
+                    let older = connections.live.range(..before).rev().take(VISITED_AT_ONCE);
+                    older.map(|(number, live)| (*number, Arc::clone(live))).collect()
+                }
+                None => return,
+            };
+            some.iter().for_each(|(_, live)| visit(live));
+            match some.last() {
+                Some((number, _)) => before = *number,
+                None => return,
+            }
+        }
+    }
+
     pub(crate) fn close_all(&self) {
         self.all_connections().iter().for_each(|live| live.send(ConnectionSignal::Shutdown));
     }
@@ -191,6 +224,10 @@ impl Registry {
             let in_use = shard.len();
             shard.shrink_to(2 * in_use);
         }
+    }
+
+    pub(crate) fn connected_deployments(&self) -> Vec<DeploymentId> {
+        self.shards.iter().flat_map(|shard| lock(shard).keys().cloned().collect::<Vec<_>>()).collect()
     }
 
     pub(crate) fn deployments(&self) -> usize {
@@ -242,6 +279,11 @@ impl ConnectionHandle {
         self.signal.fetch_max(signal.code(), Ordering::AcqRel);
         self.waker.wake();
     }
+
+    /// `None`: the broker has not accepted the device.
+    pub(crate) fn facts(&self) -> Option<&SessionFacts> {
+        self.facts.get().map(|facts| &**facts)
+    }
 }
 
 #[derive(Debug)]
@@ -270,6 +312,12 @@ impl Registration {
     /// `settings`: their digest.
     pub(crate) fn set_answered(&self, settings: u32) {
         self.live.answered.store(settings, Ordering::Relaxed);
+    }
+
+    /// Once.
+    pub(crate) fn set_facts(&self, facts: SessionFacts) {
+        // A second call changes nothing.
+        let _ = self.live.facts.set(Box::new(facts));
     }
 
     pub(crate) fn scope(&self) -> TrustScope {
@@ -310,6 +358,9 @@ impl Drop for Registration {
             }
         }
         drop(shard);
+        if let Some(facts) = self.live.facts() {
+            self.registry.offers.ended(&self.deployment, facts);
+        }
         self.registry.metrics.disconnected();
     }
 }
@@ -325,7 +376,7 @@ mod tests {
     }
 
     fn registry() -> Arc<Registry> {
-        Arc::new(Registry::new(Arc::default()))
+        Arc::new(Registry::new(Arc::default(), Arc::default()))
     }
 
     fn enter(registry: &Arc<Registry>, name: &str, scope: u8) -> Registration {

@@ -7,6 +7,7 @@ use std::{
     future::Future,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -19,6 +20,7 @@ use tokio::{
 };
 
 use crate::{
+    Protocol,
     io::{
         fair_share::{FairShare, QueueSlot},
         tls::Tls,
@@ -26,6 +28,7 @@ use crate::{
         write_backlog::WriteBacklog,
     },
     observe::{reason::ClosedReason, relayed_bytes::RelayedBytes},
+    session::broker_answer::BrokerAnswer,
 };
 
 #[derive(Debug)]
@@ -42,12 +45,15 @@ pub(crate) struct Relay {
     upward: Half,
     downward: Half,
     first_answer: Milestone,
+    answer: BrokerAnswer,
+    acceptance: Milestone,
     /// The broker ended its side while the device's was open.
     broker_end: Milestone,
     /// The last read may have left bytes: wait for a turn.
     more: bool,
     turn: QueueSlot,
-    limits: RelayLimits,
+    /// Shared: the same for all.
+    limits: Arc<RelayLimits>,
     last: Instant,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -97,7 +103,7 @@ impl Milestone {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct RelayLimits {
     /// While both sides are open.
     pub(crate) idle: Option<Duration>,
@@ -169,7 +175,8 @@ impl Relay {
         device: TcpStream,
         broker: TcpStream,
         opening: Opening,
-        limits: RelayLimits,
+        protocol: Protocol,
+        limits: Arc<RelayLimits>,
     ) -> Self {
         let Opening { first, held, read_state } = opening;
         Self {
@@ -182,6 +189,8 @@ impl Relay {
             upward: if read_state == ReadState::End { Half::Ending } else { Half::Open },
             downward: Half::Open,
             first_answer: Milestone::Awaited,
+            answer: BrokerAnswer::awaited(protocol),
+            acceptance: Milestone::Awaited,
             broker_end: Milestone::Awaited,
             more: false,
             turn: QueueSlot::None,
@@ -198,6 +207,11 @@ impl Relay {
     /// Whether the broker has answered for the first time since the last call.
     pub(crate) fn has_first_answer(&mut self) -> bool {
         self.first_answer.is_news()
+    }
+
+    /// Whether the broker has accepted the device since the last call.
+    pub(crate) fn has_acceptance(&mut self) -> bool {
+        self.acceptance.is_news()
     }
 
     /// Whether the broker, before the device, has ended its side since the last call.
@@ -353,6 +367,9 @@ impl Relay {
                 }
             } else {
                 self.first_answer.reach();
+                if self.answer.accepts_with(buffers.read_from_broker(read)) {
+                    self.acceptance.reach();
+                }
             }
             if self.held {
                 self.held = false;
@@ -433,6 +450,6 @@ mod tests {
     #[test]
     fn an_idle_relay_is_small() {
         // Paid for each connected device.
-        assert!(size_of::<Relay>() <= 240, "{}", size_of::<Relay>());
+        assert!(size_of::<Relay>() <= 208, "{}", size_of::<Relay>());
     }
 }

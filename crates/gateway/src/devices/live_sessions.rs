@@ -1,0 +1,97 @@
+//! The sessions of a deployment on this node: listed, and ended.
+
+use std::{collections::HashSet, net::IpAddr};
+
+use certward_lifecycle::{LiveSession, SessionFilter, SessionsOfNode};
+use certward_pki::DeviceId;
+use certward_store::DeploymentId;
+
+use crate::{
+    DevicesKept,
+    session::{
+        registry::{ConnectionSignal, Registry},
+        session_facts::SessionFacts,
+    },
+};
+
+/// The newest first.
+pub(crate) fn sessions(
+    registry: &Registry,
+    kept: DevicesKept,
+    deployment: &DeploymentId,
+    filter: &SessionFilter,
+    limit: usize,
+) -> SessionsOfNode {
+    let filter = SelectedSessions::new(filter, kept);
+    let mut listed = SessionsOfNode::default();
+    registry.visit(deployment, |live| {
+        if let Some(facts) = live.facts().filter(|facts| filter.selects(facts)) {
+            listed.total += 1;
+            if listed.sessions.len() < limit {
+                listed.sessions.push(shown(facts, kept));
+            }
+        }
+    });
+    listed
+}
+
+/// Returns how many.
+pub(crate) fn close_sessions(
+    registry: &Registry,
+    kept: DevicesKept,
+    deployment: &DeploymentId,
+    filter: &SessionFilter,
+) -> u64 {
+    let filter = SelectedSessions::new(filter, kept);
+    let mut closed = 0;
+    registry.visit(deployment, |live| {
+        if live.facts().is_some_and(|facts| filter.selects(facts)) {
+            live.send(ConnectionSignal::Requested);
+            closed += 1;
+        }
+    });
+    closed
+}
+
+enum SelectedSessions {
+    All,
+    Devices(HashSet<DeviceId>),
+    Address(IpAddr),
+}
+
+impl SelectedSessions {
+    fn new(filter: &SessionFilter, kept: DevicesKept) -> Self {
+        match filter {
+            SessionFilter::All => Self::All,
+            SessionFilter::Address(address) => Self::Address(address.to_canonical()),
+            SessionFilter::Devices(devices) if kept == DevicesKept::Full => {
+                Self::Devices(devices.iter().copied().collect())
+            }
+            // No device is identified.
+            SessionFilter::Devices(_) => Self::Devices(HashSet::new()),
+        }
+    }
+
+    fn selects(&self, facts: &SessionFacts) -> bool {
+        match self {
+            Self::All => true,
+            Self::Devices(devices) => {
+                facts.device.as_ref().is_some_and(|device| devices.contains(&device.id))
+            }
+            Self::Address(address) => facts.address.ip().to_canonical() == *address,
+        }
+    }
+}
+
+fn shown(facts: &SessionFacts, kept: DevicesKept) -> LiveSession {
+    let device = facts.device.as_ref().filter(|_| kept == DevicesKept::Full);
+    LiveSession {
+        device: device.map(|device| device.id),
+        name: device.map(|device| device.name.clone()),
+        address: facts.canonical_address(),
+        host: facts.host.clone(),
+        listener: facts.protocol.as_str().to_owned(),
+        tls_version: facts.tls_version.to_owned(),
+        since: facts.since,
+    }
+}

@@ -1,0 +1,126 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use certward_pki::{ClientOffer, DeviceIdentity};
+use certward_store::{DeploymentId, Timestamp};
+
+use crate::{
+    DevicesKept, Protocol,
+    devices::{
+        known_devices::{KnownDevices, Verified},
+        offer_hours::OfferHours,
+        shared_offers::SharedOffers,
+        sightings::Sightings,
+    },
+    io::tls::Tls,
+    observe::{metrics::Metrics, reason::Unrecorded},
+    session::session_facts::{Newcomer, SessionFacts},
+};
+
+const HOUR_MILLIS: i64 = 3_600_000;
+const HOURS_OF_A_DAY: i64 = 24;
+
+/// What this node knows of devices, and what of it is to be recorded.
+#[derive(Debug)]
+pub(crate) struct DeviceRegister {
+    pub(crate) kept: DevicesKept,
+    pub(crate) known: KnownDevices,
+    pub(crate) offers: SharedOffers,
+    pub(crate) hours: Arc<OfferHours>,
+    pub(crate) sightings: Sightings,
+    /// Since 1970, of [`DeviceRegister::hours`].
+    hour: AtomicI64,
+    metrics: Arc<Metrics>,
+}
+
+/// How a device is served.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ServedBy<'a> {
+    pub(crate) deployment: &'a DeploymentId,
+    pub(crate) protocol: Protocol,
+    pub(crate) identity: DeviceIdentity,
+}
+
+impl DeviceRegister {
+    pub(crate) fn new(kept: DevicesKept, metrics: Arc<Metrics>, now: Timestamp) -> Self {
+        Self {
+            kept,
+            known: KnownDevices::default(),
+            offers: SharedOffers::default(),
+            hours: Arc::default(),
+            sightings: Sightings::new(Arc::clone(&metrics)),
+            hour: AtomicI64::new(hour(now)),
+            metrics,
+        }
+    }
+
+    /// A broker has accepted a device. With `counts` and `off` its certificate is known as long as
+    /// it is connected, for the verification against other client CAs, and never recorded.
+    pub(crate) fn accepted(
+        &self,
+        newcomer: Newcomer,
+        by: ServedBy<'_>,
+        tls: &Tls,
+        now: Timestamp,
+    ) -> SessionFacts {
+        let Newcomer { address, host, offer, trust } = newcomer;
+        let ServedBy { deployment, protocol, identity } = by;
+        let device = trust.zip(tls.peer_certificates()).and_then(|((trust, scope), chain)| {
+            let verified = Verified { deployment, scope, trust: &trust, identity };
+            self.known.identify(chain, verified, now)
+        });
+        let is_counted = self.is_counted(deployment, address.ip(), offer.as_ref());
+        let tls_version = tls.version().unwrap_or("other");
+        let facts =
+            SessionFacts { device, address, host, protocol, tls_version, offer, since: now, is_counted };
+        self.note(deployment, &facts, now);
+        facts
+    }
+
+    fn is_counted(
+        &self,
+        deployment: &DeploymentId,
+        address: std::net::IpAddr,
+        offer: Option<&Arc<ClientOffer>>,
+    ) -> bool {
+        let (true, Some(offer)) = (self.kept != DevicesKept::Off, offer) else { return false };
+        let counted = self.hours.began(deployment, address, offer).is_ok();
+        if !counted {
+            self.metrics.not_recorded(Unrecorded::Session, 1);
+        }
+        counted
+    }
+
+    /// Call it again while the session lasts: it is noted once an hour.
+    pub(crate) fn note(&self, deployment: &DeploymentId, facts: &SessionFacts, now: Timestamp) {
+        if let (DevicesKept::Full, Some(device)) = (self.kept, &facts.device) {
+            self.sightings.note_device(deployment, device, facts, now);
+        }
+        if let (DevicesKept::Full | DevicesKept::Counts, Some(host)) = (self.kept, &facts.host) {
+            self.sightings.note_host(deployment, host, now);
+        }
+    }
+
+    /// Call it every few seconds.
+    pub(crate) fn end_hour_if_over(&self, now: Timestamp) {
+        let before = self.hour.swap(hour(now), Ordering::Relaxed);
+        if before != hour(now) {
+            self.end_hour(before);
+        }
+    }
+
+    /// At the end of the process.
+    pub(crate) fn end_this_hour(&self) {
+        self.end_hour(self.hour.load(Ordering::Relaxed));
+    }
+
+    fn end_hour(&self, hour: i64) {
+        self.sightings.add_offers(self.hours.end_hour(hour.div_euclid(HOURS_OF_A_DAY)));
+    }
+}
+
+fn hour(now: Timestamp) -> i64 {
+    now.0.div_euclid(HOUR_MILLIS)
+}
