@@ -33,6 +33,7 @@ const EXAMPLES: [(&str, &str); 44] = [
     ("gateway.prove_within", "prove_within = \"60s\""),
     ("gateway.drain", "drain = \"30s\""),
     ("gateway.stale_trust", "stale_trust = \"10m\""),
+    ("gateway.devices", "devices = \"full\""),
     ("limits", "[limits]"),
     ("limits.reads", "reads = 60"),
     ("limits.changes", "changes = 6"),

@@ -46,6 +46,8 @@ pub(crate) struct GatewaySection {
     /// to 31 d.
     #[serde(deserialize_with = "super::duration::stale_trust")]
     pub(crate) stale_trust: Option<Duration>,
+    /// What is kept of devices: `full`; `counts`, without devices by their certificates; `off`.
+    pub(crate) devices: DevicesSetting,
 }
 
 impl Default for GatewaySection {
@@ -62,6 +64,7 @@ impl Default for GatewaySection {
             prove_within: Duration::from_secs(60),
             drain: Duration::from_secs(30),
             stale_trust: None,
+            devices: DevicesSetting::default(),
         }
     }
 }
@@ -104,6 +107,25 @@ pub(crate) enum ListenerProtocol {
     Mqtts,
     /// MQTT over WebSocket.
     Wss,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DevicesSetting {
+    #[default]
+    Full,
+    Counts,
+    Off,
+}
+
+impl From<DevicesSetting> for certward_gateway::DevicesKept {
+    fn from(setting: DevicesSetting) -> Self {
+        match setting {
+            DevicesSetting::Full => Self::Full,
+            DevicesSetting::Counts => Self::Counts,
+            DevicesSetting::Off => Self::Off,
+        }
+    }
 }
 
 /// The most that a gateway holds.

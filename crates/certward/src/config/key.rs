@@ -48,6 +48,7 @@ pub(super) const KEYS: [ConfigKey; 27] = [
     key("gateway.prove_within", ValueKind::Text),
     key("gateway.drain", ValueKind::Text),
     key("gateway.stale_trust", ValueKind::Text),
+    key("gateway.devices", ValueKind::Text),
     key("limits.reads", ValueKind::Integer),
     key("limits.changes", ValueKind::Integer),
     key("limits.rollbacks", ValueKind::Integer),

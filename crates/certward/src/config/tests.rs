@@ -145,6 +145,7 @@ fn a_wrong_key_or_value_names_the_line_and_what_is_allowed() {
         ("[gateway]\ndrain = \"61m\"", 2, "outside what is allowed: 0s to 1h"),
         ("[gateway]\nstale_trust = \"9s\"", 2, "outside what is allowed: 10s to 31d; or \"serve\""),
         ("[gateway]\nstale_trust = \"never\"", 2, "is no duration"),
+        ("[gateway]\ndevices = \"some\"", 2, "full"),
         (
             "[[gateway.listener]]\nlisten = \"[::]:1\"\nprotocol = \"wss\"\nproxy_protocol_from = [\"10.0.0.1/8\"]",
             4,
@@ -253,6 +254,7 @@ fn every_single_valued_key_has_a_variable() {
         ("gateway.prove_within", "10s"),
         ("gateway.drain", "0s"),
         ("gateway.stale_trust", "10m"),
+        ("gateway.devices", "counts"),
         ("limits.reads", "1"),
         ("limits.changes", "1"),
         ("limits.rollbacks", "1"),
@@ -514,6 +516,7 @@ mod documentation {
             ("gateway.prove_within", "60s".into()),
             ("gateway.drain", "30s".into()),
             ("gateway.stale_trust", "serve".into()),
+            ("gateway.devices", "full".into()),
             ("limits.reads", default.limits.reads.to_string()),
             ("limits.changes", default.limits.changes.to_string()),
             ("limits.rollbacks", default.limits.rollbacks.to_string()),

@@ -99,3 +99,78 @@ fn hash(chain: &[CertificateDer<'_>], Verified { scope, identity, .. }: Verified
     hash.copy_from_slice(context.finish().as_ref());
     hash
 }
+
+#[cfg(test)]
+mod tests {
+    use certward_store::{Clock, SystemClock};
+    use certward_test_support::{Authority, Leaf};
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn now() -> Timestamp {
+        SystemClock.now()
+    }
+
+    struct Stage {
+        devices: KnownDevices,
+        ca: Authority,
+        trust: ClientTrust,
+    }
+
+    impl Stage {
+        fn new() -> Self {
+            let ca = Authority::new("clients");
+            let trust = ClientTrust::new(vec![ca.der().to_vec().into()]).unwrap();
+            Self { devices: KnownDevices::default(), ca, trust }
+        }
+
+        fn client(&self, name: &str, valid: Duration) -> Leaf {
+            self.ca.client_with(name, |params| params.not_after = now().after(valid).to_time())
+        }
+
+        fn identify(&self, leaf: &Leaf, deployment: &str, scope: u8) -> Option<Arc<DeviceCertificate>> {
+            let deployment = DeploymentId::parse(deployment).unwrap();
+            let verified = Verified {
+                deployment: &deployment,
+                scope: TrustScope([scope; 16]),
+                trust: &self.trust,
+                identity: DeviceIdentity::Cn,
+            };
+            self.devices.identify(&[leaf.der.clone().into()], verified, now())
+        }
+    }
+
+    #[test]
+    fn a_chain_is_read_once_for_each_trust_scope() {
+        let stage = Stage::new();
+        let leaf = stage.client("thermometer", DAY);
+        let first = stage.identify(&leaf, "d", 1).unwrap();
+        assert_eq!(&*first.name, "thermometer");
+        assert!(Arc::ptr_eq(&first, &stage.identify(&leaf, "d", 1).unwrap()));
+        let other = stage.identify(&leaf, "d", 2).unwrap();
+        assert!(!Arc::ptr_eq(&first, &other) && first.id == other.id);
+        assert_eq!(stage.devices.len(), 2);
+        let stranger = Authority::new("others").client("thermometer");
+        assert_eq!(stage.identify(&stranger, "d", 1), None, "it does not lead to the client CAs");
+    }
+
+    #[test]
+    fn devices_of_a_path_share_an_example_that_ends_about_as_late_as_any() {
+        let stage = Stage::new();
+        let path = |name, days, deployment| {
+            let leaf = stage.client(name, DAY * days);
+            (leaf.der.clone(), stage.identify(&leaf, deployment, 1).unwrap().path.clone())
+        };
+        let (_, first) = path("a", 100, "d");
+        let (_, same) = path("b", 101, "d");
+        assert!(Arc::ptr_eq(&first, &same), "later by less than a part of what is left");
+        let (later, second) = path("c", 110, "d");
+        assert_eq!((&second.id, &second.example), (&first.id, &vec![later]));
+        let (_, sooner) = path("e", 5, "d");
+        assert!(Arc::ptr_eq(&second, &sooner));
+        let (own, other) = path("f", 5, "other");
+        assert_eq!((&other.id, &other.example), (&first.id, &vec![own]), "not another deployment's device");
+    }
+}

@@ -189,3 +189,144 @@ fn put_back<K, V>(entry: Entry<'_, K, V>, value: V, is_full: bool) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use certward_pki::{ClientOffer, ClientTrust, DeviceIdentity};
+    use certward_test_support::Authority;
+
+    use super::*;
+    use crate::Protocol;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn id(text: &str) -> DeploymentId {
+        DeploymentId::parse(text).unwrap()
+    }
+
+    fn device() -> Arc<DeviceCertificate> {
+        let ca = Authority::new("clients");
+        let trust = ClientTrust::new(vec![ca.der().to_vec().into()]).unwrap();
+        let chain = [ca.client("thermometer").der.into()];
+        Arc::new(DeviceCertificate::read(&chain, &trust, DeviceIdentity::Cn).unwrap())
+    }
+
+    /// One with another id.
+    fn like(device: &DeviceCertificate, number: u64) -> Arc<DeviceCertificate> {
+        let mut other = device.clone();
+        other.id.0[..8].copy_from_slice(&number.to_be_bytes());
+        Arc::new(other)
+    }
+
+    fn facts() -> SessionFacts {
+        SessionFacts {
+            device: None,
+            address: ([192, 0, 2, 7], 1).into(),
+            host: Some("d.test".into()),
+            protocol: Protocol::Mqtts,
+            tls_version: "1.3",
+            offer: None,
+            since: Timestamp(0),
+            is_counted: false,
+        }
+    }
+
+    fn sightings() -> Sightings {
+        Sightings::new(Arc::default())
+    }
+
+    fn all(sightings: &Sightings) -> Vec<DeviceBatch> {
+        std::iter::repeat_with(|| sightings.take_batch())
+            .take_while(|batch| *batch != DeviceBatch::default())
+            .collect()
+    }
+
+    #[test]
+    fn a_device_and_a_host_are_noted_once_an_hour() {
+        let (sightings, device, begin) = (sightings(), device(), Timestamp(1_000_000_000));
+        for (minutes, is_noted) in [(0, true), (1, false), (59, false), (60, true), (61, false), (300, true)]
+        {
+            let now = begin.after(MINUTE * minutes);
+            sightings.note_device(&id("d"), &device, &facts(), now);
+            sightings.note_host(&id("d"), "d.test", now);
+            let batches = all(&sightings);
+            let seen: Vec<_> = batches.iter().flat_map(|batch| &batch.devices).map(|seen| seen.at).collect();
+            let hosts: Vec<_> = batches.iter().flat_map(|batch| &batch.hosts).map(|seen| seen.at).collect();
+            let expected = if is_noted { vec![now] } else { vec![] };
+            assert_eq!((&seen, &hosts), (&expected, &expected), "after {minutes} minutes");
+        }
+        // The clock was set back, and another deployment.
+        for (deployment, now) in [("d", begin), ("other", begin)] {
+            sightings.note_device(&id(deployment), &device, &facts(), now);
+            assert_eq!(all(&sightings).len(), 1, "{deployment}");
+        }
+        sightings.sweep(begin.after(MINUTE * 310));
+        assert_eq!(sightings.sizes().0, 1, "the host, of minute 300");
+    }
+
+    #[test]
+    fn what_was_not_written_stays_and_what_is_newer_wins() {
+        let (sightings, device, begin) = (sightings(), device(), Timestamp(1_000_000_000));
+        let hour = OfferHour {
+            deployment: id("d"),
+            day: 1,
+            offer: ClientOffer::default(),
+            sessions: 1,
+            networks: 1,
+            weight: 1,
+            largest: 1,
+        };
+        sightings.note_device(&id("d"), &device, &facts(), begin);
+        sightings.note_device(&id("d"), &like(&device, 1), &facts(), begin);
+        sightings.note_host(&id("d"), "d.test", begin);
+        sightings.add_offers(vec![hour.clone()]);
+        let taken = all(&sightings);
+        assert_eq!(taken.len(), 3, "each kind for itself");
+        let later = begin.after(MINUTE * 60);
+        sightings.note_device(&id("d"), &device, &facts(), later);
+        taken.into_iter().for_each(|batch| sightings.put_back(batch));
+        let batches = all(&sightings);
+        assert_eq!(batches[0].offers, [hour]);
+        assert_eq!(batches[1].hosts.len(), 1);
+        let at = |wanted| batches[2].devices.iter().find(|seen| seen.device.id == wanted).unwrap().at;
+        assert_eq!((at(device.id), at(like(&device, 1).id)), (later, begin));
+        assert_eq!(all(&sightings), []);
+    }
+
+    #[test]
+    fn what_waits_is_bounded_written_in_parts_and_the_rest_is_counted() {
+        let (sightings, device) = (sightings(), device());
+        let now = Timestamp(1_000_000_000);
+        let over = 7;
+        let count = DEVICES_WAITING_MAX as u64 + over;
+        for number in 0..count {
+            sightings.note_device(&id("d"), &like(&device, number), &facts(), now);
+        }
+        assert_eq!(sightings.metrics.count_of_unrecorded(Unrecorded::Device), over);
+        let batches = all(&sightings);
+        assert!(batches.iter().all(|batch| batch.devices.len() <= BATCH_MAX));
+        let written: usize = batches.iter().map(|batch| batch.devices.len()).sum();
+        assert_eq!(written, DEVICES_WAITING_MAX);
+        // Those left out are still due.
+        sightings.note_device(&id("d"), &like(&device, count - 1), &facts(), now);
+        assert_eq!(all(&sightings).len(), 1);
+        for (put, lost) in [
+            (batches, 0),
+            (vec![DeviceBatch { devices: vec![sighting(&device, now)], ..DeviceBatch::default() }], 1),
+        ] {
+            put.into_iter().for_each(|batch| sightings.put_back(batch));
+            assert_eq!(sightings.metrics.count_of_unrecorded(Unrecorded::Device), over + lost);
+        }
+    }
+
+    fn sighting(device: &DeviceCertificate, at: Timestamp) -> DeviceSighting {
+        DeviceSighting {
+            deployment: id("other"),
+            device: like(device, 0),
+            at,
+            host: None,
+            tls_version: "1.3",
+            address: [192, 0, 2, 7].into(),
+        }
+    }
+}

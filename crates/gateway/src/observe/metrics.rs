@@ -389,6 +389,11 @@ impl Metrics {
         self.snapshot_whole.set(i64::from(is_whole));
     }
 
+    #[cfg(test)]
+    pub(crate) fn count_of_unrecorded(&self, what: Unrecorded) -> u64 {
+        self.unrecorded.get_or_create(&UnrecordedLabel { what }).get()
+    }
+
     fn limit_hit(&self, limit: GatewayLimit) {
         self.limits_hit.get_or_create(&GatewayLimitLabel { limit }).inc();
     }

@@ -9,6 +9,7 @@ mod causes;
 mod change;
 mod churn;
 mod deadlines;
+mod devices;
 mod drain;
 mod faults;
 mod filling;

@@ -43,6 +43,7 @@ pub(super) fn of_gateway(config: &Config, api: SocketAddr, files: u64) -> certwa
         connections_per_address_max: gateway.connections_per_address.map(|max| max as usize),
         lease: of_lifecycle(config).lease,
         stale_trust: gateway.stale_trust,
+        devices: gateway.devices.into(),
         deadlines: certward_gateway::Deadlines {
             handshake: gateway.handshake_within,
             first_packet: gateway.connect_within,

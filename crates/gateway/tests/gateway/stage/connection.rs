@@ -1,4 +1,4 @@
-use std::io;
+use std::{io, net::SocketAddr};
 
 use rustls::HandshakeKind;
 use tokio::{
@@ -29,6 +29,10 @@ impl Connection {
 
     pub(crate) fn resumed(&self) -> bool {
         self.0.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    pub(crate) fn local_address(&self) -> SocketAddr {
+        self.0.get_ref().0.local_addr().unwrap()
     }
 
     /// close_notify, with nothing before it.
