@@ -17,8 +17,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     measure::{
-        api_attacks, attacks, change, comparison, connack, costly_uploads, crowd, expiry, growth, intake,
-        logins, million, nodes, profile, reads, single, soak,
+        api_attacks, attacks, change, comparison, connack, costly_uploads, crowd, device_records, expiry,
+        growth, intake, logins, million, nodes, profile, reads, single, soak,
     },
     results::Report,
 };
@@ -83,6 +83,8 @@ enum Measurement {
     Nodes(nodes::NodesOptions),
     /// Where certward's CPU time goes under load
     Profile(profile::ProfileOptions),
+    /// What knowing devices costs a handshake, with each setting of `devices`
+    DeviceRecords(device_records::DeviceRecordsOptions),
     /// What judging an upload costs
     Intake,
     /// What one address can do to a device at another
@@ -162,6 +164,7 @@ fn measure(command: Measurement) -> Result<Report> {
         Measurement::Expiry(options) => expiry::measure(&options)?,
         Measurement::Nodes(options) => nodes::measure(&options)?,
         Measurement::Profile(options) => profile::measure(&options)?,
+        Measurement::DeviceRecords(options) => device_records::measure(&options)?,
         Measurement::Intake => intake::measure(),
         Measurement::Attacks(options) => attacks::measure(&options),
         Measurement::ApiAttacks(options) => api_attacks::measure(&options),

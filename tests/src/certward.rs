@@ -34,6 +34,8 @@ pub struct Setup {
     pub default_deployment: Option<&'static str>,
     /// Connection limit per address.
     pub connections_per_address: Option<u32>,
+    /// What is kept of devices, if not `full`.
+    pub devices: Option<&'static str>,
     /// The load balancer's network before the shared `mqtts` listener.
     pub proxy_protocol_from: Option<&'static str>,
     /// Adds an `mqtts` listener bound to this deployment.
@@ -62,6 +64,7 @@ impl Default for Setup {
             role: None,
             default_deployment: None,
             connections_per_address: None,
+            devices: None,
             proxy_protocol_from: None,
             bound_deployment: None,
             per_deployment_metrics: false,
@@ -154,6 +157,9 @@ impl Certward {
             .unwrap();
         if let Some(deployment) = setup.default_deployment {
             writeln!(text, "default_deployment = {deployment:?}").unwrap();
+        }
+        if let Some(devices) = setup.devices {
+            writeln!(text, "devices = {devices:?}").unwrap();
         }
         if let Some(most) = setup.connections_per_address {
             writeln!(text, "connections_per_address = {most}").unwrap();

@@ -67,7 +67,7 @@ impl Generator {
             Workload::Throughput => self.throughput(endpoint, meter, count),
             Workload::Small => self.small(endpoint, meter, count),
             Workload::Idle | Workload::IdleTwoWay => self.idle(test, endpoint, meter, count),
-            Workload::TwoWayFirst => self.first_handshakes(endpoint, meter, count),
+            Workload::TwoWayFirst => self.once_each(&self.first_clients(endpoint, count)?, meter),
             _ => self.handshakes(test, endpoint, meter, count),
         }
     }
@@ -107,11 +107,11 @@ impl Generator {
     }
 
     /// Each client with a new certificate.
-    fn first_handshakes(&self, endpoint: &Endpoint, meter: &Meter, count: usize) -> Result<Measured> {
+    pub(crate) fn first_clients(&self, endpoint: &Endpoint, count: usize) -> Result<Vec<Client>> {
         let ca = self.client_ca.as_ref().context("the clients' authority is needed")?;
         let client =
             |number| Client::new(endpoint, Handshake::Full, Some(&ca.client(&format!("device {number}"))));
-        self.once_each(&(0..count).map(client).collect::<Result<Vec<_>>>()?, meter)
+        (0..count).map(client).collect()
     }
 
     fn once_each(&self, clients: &[Client], meter: &Meter) -> Result<Measured> {
@@ -270,7 +270,7 @@ async fn carry(sessions: Vec<Session>, bytes: usize) -> Result<Vec<Session>> {
     all(workers.collect::<Vec<_>>()).await
 }
 
-async fn end_all(sessions: Vec<Session>) -> Result<()> {
+pub(crate) async fn end_all(sessions: Vec<Session>) -> Result<()> {
     let mut sessions = sessions.into_iter();
     loop {
         let some: Vec<_> = sessions.by_ref().take(PARALLEL_HANDSHAKES).collect();

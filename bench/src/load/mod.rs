@@ -11,7 +11,7 @@ pub(crate) use self::{
     broker::EchoBroker,
     client::{Client, Endpoint, Session},
     credentials::{Credential, Credentials},
-    generator::{Generator, Measured},
+    generator::{Generator, Measured, connect_all, end_all},
     swap::Swap,
     workload::{Handshake, Listener, Workload},
 };

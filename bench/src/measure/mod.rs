@@ -7,6 +7,7 @@ pub(crate) mod comparison;
 pub(crate) mod connack;
 pub(crate) mod costly_uploads;
 pub(crate) mod crowd;
+pub(crate) mod device_records;
 pub(crate) mod expiry;
 pub(crate) mod fleet;
 pub(crate) mod floor;

@@ -11,18 +11,19 @@ use super::{
 use crate::{load::Listener, process::Program};
 
 /// With limits above the load.
-fn new_certward() -> Certward {
+fn new_certward(devices: Option<&'static str>) -> Certward {
     Certward::start_with(Setup {
         log_level: "info",
         prove_within: "1h",
+        devices,
         through: ON_SERVER_CORE,
         ..Setup::default()
     })
 }
 
 /// A deployment for each listener of the others; one port for all.
-pub(crate) fn start(testbed: &Testbed) -> (Certward, Ports) {
-    let (certward, credentials) = (new_certward(), &testbed.credentials);
+pub(crate) fn start(testbed: &Testbed, devices: Option<&'static str>) -> (Certward, Ports) {
+    let (certward, credentials) = (new_certward(devices), &testbed.credentials);
     let api = certward.api();
     for listener in Listener::ALL {
         let leaf = &credentials.of(listener).leaf;
@@ -47,7 +48,7 @@ pub(crate) struct CertwardFleet {
 
 impl CertwardFleet {
     pub(crate) fn new(broker: SocketAddr) -> Self {
-        Self { certward: new_certward(), broker, template: None }
+        Self { certward: new_certward(None), broker, template: None }
     }
 
     pub(crate) fn certward(&self) -> &Certward {

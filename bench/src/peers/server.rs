@@ -40,7 +40,7 @@ impl Server {
     fn try_start(peer: Peer, testbed: &Testbed) -> Result<Self> {
         let site = Site::new(testbed, &peer.title().replace(' ', "-"))?;
         let started = match peer {
-            Peer::Certward => return Ok(Self::certward(testbed)),
+            Peer::Certward => return Ok(Self::certward(testbed, None)),
             Peer::Rustls => forwarder::start(&site, true),
             Peer::Plain => forwarder::start(&site, false),
             Peer::Nginx | Peer::NginxTuned => nginx::start(&site, peer.is_tuned()),
@@ -57,8 +57,9 @@ impl Server {
         Ok(Self { peer, ports: site.ports, meter, running: Running::Program(program) })
     }
 
-    fn certward(testbed: &Testbed) -> Self {
-        let (mut certward, ports) = certward::start(testbed);
+    /// With this setting of `devices`, or the usual one.
+    pub(crate) fn certward(testbed: &Testbed, devices: Option<&'static str>) -> Self {
+        let (mut certward, ports) = certward::start(testbed, devices);
         let meter = Meter::of(certward.process().id());
         Self { peer: Peer::Certward, ports, meter, running: Running::Certward(Box::new(certward)) }
     }
