@@ -24,8 +24,8 @@ impl Store {
     /// exceeds the bounds, are left out; the latter is counted ([`crate::DeviceTotal::over`]).
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]: a part may be recorded. Devices and hosts may be recorded again;
-    /// offers would count twice.
+    /// [`StoreError::Unavailable`]: a part may be recorded. Devices and hosts may be recorded
+    /// again; offers would count twice.
     pub async fn record_devices(&self, batch: &DeviceBatch) -> Result<(), StoreError> {
         for parts in transactions(batch) {
             let mut tx = self.begin().await?;

@@ -1,8 +1,13 @@
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use certward_pki::{ClientOffer, DeviceCertificate, DeviceId, PathId};
 
 use crate::{DeploymentId, Timestamp};
+
+/// A device that was not seen for so long is forgotten; so are hosts, and what was offered.
+pub const DEVICE_KEPT_FOR: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// Addresses of devices that were not seen for so long are.
+pub const DEVICE_ADDRESS_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// A device with a client certificate, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     net::IpAddr,
-    time::Duration,
 };
 
 use certward_pki::{DeviceId, PathId};
@@ -17,13 +16,9 @@ use crate::{
         many_rows::{self, places},
         row,
     },
+    model::seen_device::{DEVICE_ADDRESS_KEPT_FOR, DEVICE_KEPT_FOR},
     repo::{device_total, issuer_path},
 };
-
-/// A device that was not seen for so long is forgotten.
-pub const DEVICE_KEPT_FOR: Duration = Duration::from_secs(90 * 24 * 60 * 60);
-/// Addresses of devices that were not seen for so long are.
-pub const DEVICE_ADDRESS_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 macro_rules! select {
     ($rest:literal) => {
@@ -134,7 +129,7 @@ pub(crate) struct RecordedDevices {
     pub(crate) over: u64,
 }
 
-/// Of a locked deployment ([`device_total::lock`]): devices that are known, and up to `room` others.
+/// Of a locked deployment ([`device_total::lock`]): known devices, and up to `room` others.
 pub(crate) async fn record(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,

@@ -16,8 +16,8 @@ use crate::{
 
 /// Devices recorded of one deployment.
 pub const DEVICES_MAX: u64 = 100_000;
-/// Devices recorded of all deployments: some 500 MB. Nodes that record at the same moment may exceed
-/// it by their batches.
+/// Devices recorded of all deployments. Nodes that record at the same moment may exceed it by
+/// their batches.
 pub const DEVICES_IN_ALL_MAX: u64 = 1_000_000;
 /// [`DeviceTotal::over`] is 0 again after such a time without.
 const OVER_KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);

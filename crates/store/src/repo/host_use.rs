@@ -7,7 +7,7 @@ use sqlx::AnyConnection;
 use crate::{
     DeploymentId, HostSighting, Reader, StoreError, Timestamp,
     engine::{many_rows, row},
-    repo::device::DEVICE_KEPT_FOR,
+    model::seen_device::DEVICE_KEPT_FOR,
 };
 
 /// Hosts recorded of one deployment. The first ones are kept: a wildcard covers names without end.

@@ -9,10 +9,8 @@ use sqlx::{AnyConnection, any::AnyRow};
 use crate::{
     DeploymentId, Reader, StoreError, Timestamp,
     engine::{many_rows, row},
-    repo::{
-        device::DEVICE_KEPT_FOR,
-        version::{join, split},
-    },
+    model::seen_device::DEVICE_KEPT_FOR,
+    repo::version::{join, split},
 };
 
 /// Paths recorded of one deployment; devices of further ones are recorded without.

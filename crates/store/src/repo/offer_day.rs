@@ -9,11 +9,11 @@ use sqlx::{AnyConnection, any::AnyRow};
 use crate::{
     DeploymentId, OfferDay, OfferHour, Reader, StoreError, Timestamp,
     engine::{many_rows, row},
-    repo::device::DEVICE_KEPT_FOR,
+    model::seen_device::DEVICE_KEPT_FOR,
 };
 
-/// Offers recorded of one deployment and day. The heaviest are kept: a stranger from one network may
-/// offer much, but with little weight.
+/// Offers recorded of one deployment and day. The heaviest are kept: a stranger from one network
+/// may offer much, but with little weight.
 pub const OFFERS_A_DAY_MAX: usize = 64;
 
 impl Reader {
