@@ -20,7 +20,9 @@ impl AuditedAction {
         let name = name(method, route.strip_prefix(BASE)?)?;
         let id = PathId::of(path);
         let deployment = match name.split_once('.') {
-            Some(("tls" | "deployment", _)) => id.parse(|text| DeploymentId::parse(text).ok()),
+            Some(("tls" | "deployment" | "device" | "sessions", _)) => {
+                id.parse(|text| DeploymentId::parse(text).ok())
+            }
             _ => None,
         };
         let subject = match (&deployment, name.split_once('.')) {
@@ -52,6 +54,8 @@ fn name(method: &str, route: &str) -> Option<&'static str> {
         ("DELETE", "/deployments/{id}/tls/versions/{version}" | "/deployments//tls/versions/{version}") => {
             "tls.version_erase"
         }
+        ("DELETE", "/deployments/{id}/devices/{device}") => "device.forget",
+        ("DELETE", "/deployments/{id}/sessions") => "sessions.close",
         ("POST", "/keys") => "key.create",
         ("DELETE", "/keys/{key}") => "key.revoke",
         ("POST", "/alert-channels") => "alert-channel.create",

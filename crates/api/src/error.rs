@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use certward_lifecycle::{
-    AlertChannelError, Denied, DeploymentError, KeyError, OutOfBounds, ProjectError, TlsError,
+    AlertChannelError, Denied, DeploymentError, DeviceError, KeyError, OutOfBounds, ProjectError, TlsError,
 };
 use certward_store::{Scope, StoreError, VersionId};
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -380,6 +380,17 @@ impl From<AlertChannelError> for Error {
             AlertChannelError::NothingAllowed => Self::Unprocessable(vec![Detail::nothing_allowed()]),
             AlertChannelError::Denied(denied) => denied.into(),
             AlertChannelError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<DeviceError> for Error {
+    fn from(error: DeviceError) -> Self {
+        match error {
+            DeviceError::NoDeployment => Self::DeploymentNotFound,
+            DeviceError::NotFound => Self::NotFound("The deployment has no device of this id."),
+            DeviceError::Denied(denied) => denied.into(),
+            DeviceError::Store(error) => Self::Store(error),
         }
     }
 }

@@ -45,6 +45,7 @@ mod request_origin;
 mod routes;
 mod server;
 mod settings;
+mod silent_nodes;
 mod store_trouble;
 mod upload;
 mod wire_time;

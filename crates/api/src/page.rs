@@ -9,6 +9,7 @@ use crate::{detail::Detail, error::Error, refusal_code::RefusalCode};
 
 pub(crate) const LIMIT_DEFAULT: u32 = 100;
 pub(crate) const LIMIT_MAX: u32 = 1_000;
+pub(crate) const AFTER_FAULT: &str = "after is none that a Link header has given.";
 /// Two numbers, or a number and an id.
 const AFTER_BYTES_MAX: usize = 100;
 
@@ -27,10 +28,8 @@ impl<'a> ListQuery<'a> {
     }
 
     pub(crate) fn limit(&self) -> Result<u32, Error> {
-        // Rust also reads a plus sign.
-        let is_number = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
         let read = |text: &str| {
-            let number = Some(text).filter(is_number)?.parse().ok();
+            let number = Some(text).filter(|text| is_number(text))?.parse().ok();
             number.filter(|limit| (1..=LIMIT_MAX).contains(limit))
         };
         Ok(self
@@ -44,7 +43,7 @@ impl<'a> ListQuery<'a> {
         first: impl FnOnce(&str) -> Option<A>,
         second: impl FnOnce(&str) -> Option<B>,
     ) -> Result<Option<(A, B)>, Error> {
-        self.parameter("after", "after is none that a Link header has given.", |text| {
+        self.parameter("after", AFTER_FAULT, |text| {
             let is_written = text.len() <= AFTER_BYTES_MAX && !text.contains('+');
             let (a, b) = Some(text).filter(|_| is_written)?.split_once('.')?;
             Some((first(a)?, second(b)?))
@@ -67,6 +66,11 @@ impl<'a> ListQuery<'a> {
 
     /// The `Link` header to the page after `last`.
     pub(crate) fn next(&self, last: (impl ToString, impl ToString)) -> HeaderMap {
+        self.next_after(&format!("{}.{}", last.0.to_string(), last.1.to_string()))
+    }
+
+    /// As [`ListQuery::next`], where one id says where the page ends.
+    pub(crate) fn next_after(&self, last: &str) -> HeaderMap {
         let mut path = format!("<{}?", self.uri.path());
         for (name, value) in self.parameters.iter().filter(|(name, _)| name != "after") {
             // The names of ours are plain; others are left out.
@@ -74,9 +78,14 @@ impl<'a> ListQuery<'a> {
                 path.push_str(&format!("{name}={}&", encoded(value)));
             }
         }
-        let link = format!("{path}after={}.{}>; rel=\"next\"", last.0.to_string(), last.1.to_string());
+        let link = format!("{path}after={last}>; rel=\"next\"");
         HeaderValue::from_str(&link).map(|link| (header::LINK, link)).into_iter().collect()
     }
+}
+
+/// Rust also reads a plus sign.
+pub(crate) fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Percent-encoded (RFC 3986 §2.1), such as a time's space.
@@ -93,7 +102,7 @@ fn encoded(value: &str) -> String {
     text
 }
 
-fn wrong(parameter: &str, message: &str) -> Error {
+pub(crate) fn wrong(parameter: &str, message: &str) -> Error {
     let remedy = "`certward openapi` has the parameters of each path, for example within=30d and limit=100.";
     Error::Unprocessable(vec![Detail::property(RefusalCode::QueryInvalid, parameter, message, remedy)])
 }

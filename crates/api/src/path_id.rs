@@ -30,9 +30,27 @@ impl PathId {
     }
 
     /// The path begins with `/`: its first segment, 0, is empty.
-    fn at(path: &str, segment: usize) -> Self {
-        let mut segments = path.strip_prefix(BASE).unwrap_or_default().split('/').skip(segment);
+    fn at(path: &str, place: usize) -> Self {
+        let mut segments = path.strip_prefix(BASE).unwrap_or_default().split('/').skip(place);
         Self(segments.next().and_then(decode))
+    }
+}
+
+/// A path's second id, as in `/deployments/{id}/devices/{device}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SecondPathId(PathId);
+
+impl SecondPathId {
+    pub(crate) fn parse<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        self.0.parse(parse)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for SecondPathId {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self(PathId::at(parts.uri.path(), 4)))
     }
 }
 
@@ -61,6 +79,13 @@ fn hex(digit: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_second_id_follows_its_list() {
+        let second = |path| PathId::at(path, 4).0;
+        assert_eq!(second("/public_api/v1/deployments/a/devices/0%61").as_deref(), Some("0a"));
+        assert_eq!(second("/public_api/v1/deployments/a/devices"), None);
+    }
 
     #[test]
     fn an_id_is_decoded_exactly_once() {

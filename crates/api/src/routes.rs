@@ -19,6 +19,7 @@ pub(crate) mod alert_channels;
 pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod deployments;
+pub(crate) mod devices;
 pub(crate) mod documents;
 pub(crate) mod expiring;
 pub(crate) mod health;
@@ -26,6 +27,7 @@ pub(crate) mod keys;
 pub(crate) mod metrics;
 pub(crate) mod nodes;
 pub(crate) mod projects;
+pub(crate) mod sessions;
 pub(crate) mod tls;
 
 pub(crate) fn router(api: Shared) -> Router {
@@ -65,6 +67,10 @@ fn base(api: &Shared) -> Router<Shared> {
         .route("/public_api/v1/deployments/{id}/tls/versions", get(tls::versions))
         .route("/public_api/v1/deployments/{id}/tls/versions/{version}", delete(tls::erase_version))
         .route("/public_api/v1/deployments/{id}/tls/rollback", post(tls::rollback))
+        .route("/public_api/v1/deployments/{id}/devices", get(devices::list))
+        .route("/public_api/v1/deployments/{id}/devices/summary", get(devices::summary))
+        .route("/public_api/v1/deployments/{id}/devices/{device}", delete(devices::forget))
+        .route("/public_api/v1/deployments/{id}/sessions", get(sessions::list).delete(sessions::close))
         .route("/public_api/v1/keys", get(keys::list).post(keys::create))
         .route("/public_api/v1/keys/{key}", delete(keys::remove))
         .route("/public_api/v1/nodes", get(nodes::list))

@@ -7,6 +7,7 @@ use time::{
 
 const TO_THE_SECOND: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+const TO_THE_DAY: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]");
 const TO_THE_MINUTE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day] [hour]:[minute]");
 
 /// `2034-05-22 02:43:21`, UTC, for `expire`.
@@ -17,6 +18,11 @@ pub(crate) fn to_the_second(time: OffsetDateTime) -> String {
 /// `2024-11-21 02:51`, UTC, for `createAt`.
 pub(crate) fn to_the_minute(time: Timestamp) -> String {
     format(time.to_time(), TO_THE_MINUTE)
+}
+
+/// `2034-05-22`, of a day since 1970, UTC.
+pub(crate) fn day(day: i64) -> String {
+    format(Timestamp(day.saturating_mul(24 * 60 * 60 * 1000)).to_time(), TO_THE_DAY)
 }
 
 /// Fractions of a second may have any number of digits.
@@ -64,5 +70,6 @@ mod tests {
         }
         let created = Timestamp::from_time(datetime!(2024-11-21 02:51:59 UTC));
         assert_eq!(to_the_minute(created), "2024-11-21 02:51");
+        assert_eq!((day(created.day()).as_str(), day(0).as_str()), ("2024-11-21", "1970-01-01"));
     }
 }

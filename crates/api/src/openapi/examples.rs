@@ -20,6 +20,7 @@ files! {
     "listTlsFailures.answer"
     "listTlsVersions.answer"
     "rollbackTls.request" "rollbackTls.answer"
+    "listDevices.answer" "getDeviceSummary.answer" "listSessions.answer" "closeSessions.answer"
     "listDeployments.answer" "getDeployment.answer"
     "createDeployment.request" "createDeployment.answer"
     "changeDeployment.request" "changeDeployment.answer"

@@ -13,7 +13,7 @@ const LINK: &str = "Link";
 const PREFERENCE_APPLIED: &str = "Preference-Applied";
 
 /// Lists that come in pages.
-const PAGED: [&str; 3] = ["listExpiring", "listAlerts", "listAudit"];
+const PAGED: [&str; 4] = ["listExpiring", "listAlerts", "listAudit", "listDevices"];
 
 pub(super) fn add_shared(components: &mut Components) {
     for (name, description) in limit::HEADERS.into_iter().chain([limit::RETRY_AFTER]) {

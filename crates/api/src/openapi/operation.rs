@@ -45,7 +45,11 @@ fn limit(counted: CountedAs) -> Option<certward_store::RequestLimit> {
 /// `None`: any scope.
 fn access(operation: &str) -> (Option<Scope>, CountedAs) {
     match operation {
-        "getTls" | "listTlsFailures" | "listTlsVersions" => (Some(Scope::TlsRead), CountedAs::Read),
+        "getTls" | "listTlsFailures" | "listTlsVersions" | "getDeviceSummary" | "listSessions" => {
+            (Some(Scope::TlsRead), CountedAs::Read)
+        }
+        "listDevices" => (Some(Scope::TlsRead), CountedAs::Nothing),
+        "forgetDevice" | "closeSessions" => (Some(Scope::Tls), CountedAs::Nothing),
         "checkTls" => (Some(Scope::Tls), CountedAs::Read),
         "createTls" | "replaceTls" | "deleteTls" => (Some(Scope::Tls), CountedAs::Change),
         "rollbackTls" => (Some(Scope::Tls), CountedAs::Rollback),

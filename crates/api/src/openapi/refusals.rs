@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use axum::http::Uri;
 use certward_lifecycle::{
-    AlertChannelError, DeploymentError, KeyError, OutOfBounds, ProjectError, TlsError, UpstreamField,
+    AlertChannelError, DeploymentError, DeviceError, KeyError, OutOfBounds, ProjectError, TlsError,
+    UpstreamField,
 };
 use certward_pki::{HostName, Severity, catalogue};
 use certward_store::{HostSuffix, Scope, StoreError, Upstream, VersionId};
@@ -24,6 +25,7 @@ use crate::{
     page::ListQuery,
     property::Properties,
     refusal_code::RefusalCode,
+    routes::sessions::filter,
 };
 
 const NEVER: Duration = Duration::from_secs(60);
@@ -279,7 +281,11 @@ fn own_refusals(operation: &str, path: &str) -> Vec<RefusalExample> {
             more = &CHANNEL_PROPERTIES;
         }
         "deleteAlertChannel" | "testAlertChannel" => errors.push(AlertChannelError::NotFound.into()),
-        "listExpiring" | "listAlerts" | "listAudit" => errors.extend(wrong_query()),
+        "listExpiring" | "listAlerts" | "listAudit" | "listDevices" => errors.extend(wrong_query()),
+        "getDeviceSummary" => errors.extend(wrong_query()),
+        "listSessions" => errors.extend([filter::no_gateway(), filter::two_filters()]),
+        "closeSessions" => errors.extend([filter::no_gateway(), filter::no_filter()]),
+        "forgetDevice" => errors.push(DeviceError::NotFound.into()),
         _ => {}
     }
     let samples = errors.iter().filter_map(sample);

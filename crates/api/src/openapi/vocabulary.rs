@@ -160,6 +160,16 @@ forms! {
         r"^[a-z][a-z0-9_]*$" (1, 64), "certificate_expired";
     KeyKindText "KeyKind" "The kind of a key. Later releases add kinds."
         r"^[A-Za-z0-9 -]+$" (1, 64), "ECDSA P-256";
+    DeviceIdText "DeviceID" "A device's certificate, by its issuer, serial number and public key."
+        r"^[0-9a-f]{32}$" (32, 32), "5d41402abc4b2a76b9719d911017c592";
+    DayText "Day" "A day in UTC."
+        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$" (10, 10), "2034-05-22";
+    TlsWordText "TlsWord" "A name as the IANA registries have it; a number of none that is known, such as `0x1a2b`."
+        r"^[A-Za-z0-9_.-]+$" (1, 64), "ecdsa_secp256r1_sha256";
+    SerialText "Serial" "A serial number: lower-case hexadecimal digits, two for each byte."
+        r"^([0-9a-f]{2})*$" (0, 64), "4d0b6a1f";
+    TlsVersionText "TlsVersion" "A version of TLS."
+        r"^1[.][0-3]$" (3, 3), "1.3";
     LabelText "Label" "A name for people: one line."
         r"" (0, 200), "north";
     DescriptionText "Description" "A description for people: one line."

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::{
     conformance::{DOCUMENT, assert_valid},
+    devices,
     support::{Request, World},
 };
 
@@ -158,6 +159,13 @@ async fn every_example_is_what_the_server_answers() {
     world.report(&member, Ok(())).await;
     it.answered("getDeployment.answer", 200, world.get("/deployments/ge6a1a75")).await;
     it.answered("listDeployments.answer", 200, world.get("/deployments")).await;
+    devices::connect(&world).await;
+    it.answered("listDevices.answer", 200, world.get("/deployments/ge6a1a75/devices")).await;
+    it.answered("getDeviceSummary.answer", 200, world.get("/deployments/ge6a1a75/devices/summary")).await;
+    let sessions = "/deployments/ge6a1a75/sessions";
+    it.answered("listSessions.answer", 200, world.get(sessions)).await;
+    let closed = world.delete(&format!("{sessions}?address=192.0.2.8"));
+    it.answered("closeSessions.answer", 200, closed).await;
     it.answered("listTlsFailures.answer", 200, world.get(&format!("{tls}/failures"))).await;
     let rolled_back = with(world.post(&format!("{tls}/rollback")), "rollbackTls");
     it.answered("rollbackTls.answer", 200, rolled_back).await;

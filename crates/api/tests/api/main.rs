@@ -8,6 +8,7 @@ mod certificate;
 mod conformance;
 mod connection;
 mod crowd;
+mod devices;
 mod documents;
 mod examples;
 mod expiry;

@@ -119,6 +119,8 @@ fn routes() -> Vec<Route> {
         of_a_deployment("DELETE", "/deployments/{id}/tls/versions/{version}", Scope::Tls, true, None),
         // Authorised like a change.
         of_a_deployment("POST", "/deployments/{id}/tls/check", Scope::Tls, false, Some(upload())),
+        of_a_deployment("DELETE", "/deployments/{id}/devices/{device}", Scope::Tls, false, None),
+        of_a_deployment("DELETE", "/deployments/{id}/sessions", Scope::Tls, false, None),
         of_a_deployment("PATCH", deployment, Scope::Deployments, false, Some(change)),
         of_a_deployment("DELETE", deployment, Scope::Deployments, true, None),
         Route {
@@ -434,7 +436,9 @@ impl<'a> Stage<'a> {
         };
         let path = route.path.replace("{id}", id).replace("{key}", self.other.as_str());
         let path = path.replace("{version}", &self.version);
-        let path = format!("{}{path}", crate::support::BASE);
+        let path = path.replace("{device}", &"0".repeat(32));
+        let query = if path.ends_with("/sessions") { "?address=192.0.2.7" } else { "" };
+        let path = format!("{}{path}{query}", crate::support::BASE);
         let request = self.world.request(route.method, &path).login(&self.login);
         match &route.body {
             Some(body) => {

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -12,8 +12,8 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use certward_api::{Api, ApiDeadlines, ApiSettings, BoundApi, register_metrics};
 use certward_lifecycle::{
-    AlertMessage, AlertSender, FailedHandshake, Lifecycle, LiveEvidence, Member, NewKey, NodeView,
-    Observation, ProofFailure, ProposedTrust, Rehearsal, Sending, SessionFilter, SessionsOfNode,
+    AlertMessage, AlertSender, FailedHandshake, Lifecycle, LiveEvidence, LiveSession, Member, NewKey,
+    NodeView, Observation, ProofFailure, ProposedTrust, Rehearsal, Sending, SessionFilter, SessionsOfNode,
     SystemEntropy,
 };
 use certward_pki::{ClientCertificate, ClientCertificateFacts, HostName, Material, NeededCa, NoEntryPoint};
@@ -37,12 +37,13 @@ use crate::conformance;
 pub(crate) const BASE: &str = "/public_api/v1";
 pub(crate) const TLS: &str = "/public_api/v1/deployments/ge6a1a75/tls";
 
-/// Can panic in a rehearsal, not be ready, or be no gateway.
+/// Can panic in a rehearsal, not be ready, be no gateway, or have sessions.
 #[derive(Debug, Default)]
 pub(crate) struct FakeGateway {
     pub(crate) panics: AtomicBool,
     pub(crate) starting: AtomicBool,
     pub(crate) absent: AtomicBool,
+    pub(crate) sessions: Mutex<Vec<(DeploymentId, LiveSession)>>,
 }
 
 impl Rehearsal for FakeGateway {
@@ -108,16 +109,31 @@ impl NodeView for FakeGateway {
         self.recent_failures(id).into_iter().next()
     }
 
-    fn sessions(&self, _: &DeploymentId, _: &SessionFilter, _: usize) -> SessionsOfNode {
-        SessionsOfNode::default()
+    fn sessions(&self, id: &DeploymentId, filter: &SessionFilter, limit: usize) -> SessionsOfNode {
+        let sessions = self.sessions.lock().unwrap();
+        let found: Vec<_> =
+            sessions.iter().filter(|(of, session)| of == id && selects(filter, session)).collect();
+        let sessions = found.iter().take(limit).map(|(_, session)| session.clone()).collect();
+        SessionsOfNode { total: found.len() as u64, sessions }
     }
 
-    fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> u64 {
-        0
+    fn close_sessions(&self, id: &DeploymentId, filter: &SessionFilter) -> u64 {
+        let mut sessions = self.sessions.lock().unwrap();
+        let before = sessions.len();
+        sessions.retain(|(of, session)| of != id || !selects(filter, session));
+        (before - sessions.len()) as u64
     }
 
     fn live_evidence(&self, _: &DeploymentId, _: &ProposedTrust) -> LiveEvidence {
         LiveEvidence::default()
+    }
+}
+
+fn selects(filter: &SessionFilter, session: &LiveSession) -> bool {
+    match filter {
+        SessionFilter::All => true,
+        SessionFilter::Devices(devices) => session.device.is_some_and(|device| devices.contains(&device)),
+        SessionFilter::Address(address) => session.address.ip() == *address,
     }
 }
 

@@ -3,12 +3,11 @@ use std::borrow::Cow;
 use axum::{
     Json,
     extract::State,
-    http::{HeaderName, HeaderValue},
     response::{IntoResponse, Response},
 };
-use certward_lifecycle::{FailuresOfNodes, NodeFailure, SilentNodes};
+use certward_lifecycle::{FailuresOfNodes, NodeFailure};
 use certward_pki::{ClientCertificate, ClientCertificateFacts, NeededCa};
-use certward_store::{DeploymentId, Method, NodeId, Scope};
+use certward_store::{DeploymentId, Method, Scope};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -21,13 +20,8 @@ use crate::{
         SentenceText, UtcTimeText,
     },
     path_id::PathId,
-    wire_time,
+    silent_nodes, wire_time,
 };
-
-/// The body stays an array, so what is missing from it stands here.
-const SILENT_NODES: HeaderName = HeaderName::from_static("certward-silent-nodes");
-/// Not an id.
-const ALL_OTHERS: HeaderValue = HeaderValue::from_static("*");
 
 /// A handshake that failed.
 #[derive(Debug, Serialize, ToSchema)]
@@ -138,25 +132,10 @@ pub(crate) async fn failures(
         let failures: Vec<_> =
             failures.into_iter().map(|failed| FailureBody::of(failed, &deployment.id)).collect();
         let mut answer = Json(failures).into_response();
-        if let Some(silent) = silent_nodes(&silent) {
-            answer.headers_mut().insert(SILENT_NODES, silent);
-        }
+        silent_nodes::add_header(answer.headers_mut(), &silent);
         Ok(answer)
     })
     .await
-}
-
-/// `None`: none is missing.
-fn silent_nodes(silent: &SilentNodes) -> Option<HeaderValue> {
-    match silent {
-        SilentNodes::AllOthers => Some(ALL_OTHERS),
-        SilentNodes::These(nodes) if nodes.is_empty() => None,
-        SilentNodes::These(nodes) => {
-            let ids: Vec<&str> = nodes.iter().map(NodeId::as_str).collect();
-            // Ids are letters, digits and `-`.
-            Some(HeaderValue::from_str(&ids.join(", ")).unwrap_or(ALL_OTHERS))
-        }
-    }
 }
 
 impl FailureBody {

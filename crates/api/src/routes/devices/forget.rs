@@ -1,0 +1,34 @@
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use certward_lifecycle::DeviceError;
+use certward_pki::DeviceId;
+use certward_store::Scope;
+use http::StatusCode;
+
+use crate::{
+    auth::Caller,
+    context::Shared,
+    error::Error,
+    openapi::vocabulary::{DeploymentIdText, DeviceIdText},
+    path_id::{PathId, SecondPathId},
+};
+
+/// Forgets a device with all that is kept of it. A connected device is recorded again within the
+/// hour: close its sessions and remove its access first. Needs scope `tls`.
+#[utoipa::path(delete, path = "/deployments/{id}/devices/{device}", tag = "devices", operation_id = "forgetDevice",
+    params(("id" = DeploymentIdText, Path, description = "The deployment's id."),
+        ("device" = DeviceIdText, Path, description = "The device's id.")),
+    responses((status = 204, description = "Forgotten.")))]
+pub(crate) async fn forget(
+    State(api): State<Shared>,
+    caller: Caller,
+    id: PathId,
+    device: SecondPathId,
+) -> Result<Response, Error> {
+    let deployment = api.deployment(&caller, Some(Scope::Tls), &id).await?;
+    let device = device.parse(DeviceId::parse).ok_or(DeviceError::NotFound)?;
+    api.lifecycle.forget_device(caller.requester(), &deployment.reference(), device).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}

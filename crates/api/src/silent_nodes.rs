@@ -1,0 +1,32 @@
+//! Nodes that did not answer: what is missing from an answer is named in it.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use certward_lifecycle::SilentNodes;
+use certward_store::NodeId;
+
+/// Where the body is an array.
+const SILENT_NODES: HeaderName = HeaderName::from_static("certward-silent-nodes");
+/// Not an id.
+const ALL_OTHERS: &str = "*";
+
+/// In an object.
+pub(crate) fn named(silent: &SilentNodes) -> Vec<String> {
+    match silent {
+        SilentNodes::AllOthers => vec![ALL_OTHERS.to_owned()],
+        SilentNodes::These(nodes) => nodes.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Absent if none is missing.
+pub(crate) fn add_header(headers: &mut HeaderMap, silent: &SilentNodes) {
+    let value = match silent {
+        SilentNodes::AllOthers => HeaderValue::from_static(ALL_OTHERS),
+        SilentNodes::These(nodes) if nodes.is_empty() => return,
+        SilentNodes::These(nodes) => {
+            let ids: Vec<&str> = nodes.iter().map(NodeId::as_str).collect();
+            // Ids are letters, digits and `-`.
+            HeaderValue::from_str(&ids.join(", ")).unwrap_or(HeaderValue::from_static(ALL_OTHERS))
+        }
+    };
+    headers.insert(SILENT_NODES, value);
+}
