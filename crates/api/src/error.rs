@@ -9,7 +9,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use certward_lifecycle::{
-    AlertChannelError, Denied, DeploymentError, DeviceError, KeyError, OutOfBounds, ProjectError, TlsError,
+    AlertChannelError, Denied, DeploymentError, DeviceError, Handling, Impact, KeyError, OutOfBounds,
+    ProjectError, TlsError,
 };
 use certward_store::{Scope, StoreError, VersionId};
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -19,7 +20,9 @@ use utoipa::ToSchema;
 use crate::{
     api_limit::ApiLimit,
     detail::Detail,
+    impact_body::{self, ImpactBody},
     openapi::vocabulary::{CodeWord, SentenceText},
+    prefer,
     refusal_code::RefusalCode,
     store_trouble::StoreTroubleCause,
 };
@@ -72,6 +75,8 @@ pub(crate) enum Error {
     Unprocessable(Vec<Detail>),
     /// POST where a certificate is set.
     TlsAlreadyExists,
+    /// Of a strict change; nothing was changed.
+    ImpactSevere(Box<Impact>),
     /// Requests are used up.
     RateLimited { retry_after: Duration },
     /// Too many uploads of the key wait.
@@ -98,6 +103,10 @@ pub(crate) struct ErrorBody {
     pub(crate) message: String,
     /// All that was found wrong, most important first; empty where the message says everything.
     pub(crate) details: Vec<Detail>,
+    /// Of `IMPACT_SEVERE`: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) impact: Option<ImpactBody>,
 }
 
 impl Error {
@@ -129,6 +138,7 @@ impl Error {
                     code: first.code.clone(),
                     message: first.message.clone(),
                     details: details.clone(),
+                    impact: None,
                 },
                 None => Self::Internal.body(),
             },
@@ -138,6 +148,10 @@ impl Error {
                     code: code.as_str().to_owned(),
                     message: message.into_owned(),
                     details: Vec::new(),
+                    impact: match self {
+                        Self::ImpactSevere(impact) => Some(Impact::clone(impact).into()),
+                        _ => None,
+                    },
                 }
             }
         }
@@ -197,6 +211,9 @@ impl Error {
                 RefusalCode::TlsAlreadyExists,
                 "The deployment has a certificate already; replace it with PUT.",
             ),
+            Self::ImpactSevere(impact) => {
+                return (RefusalCode::ImpactSevere, impact_body::sentence(impact).into());
+            }
             Self::RateLimited { .. } => (
                 RefusalCode::RateLimited,
                 "The requests that this API key may send here with this method are used up.",
@@ -242,6 +259,9 @@ impl IntoResponse for Error {
         // Refusals are in the access log already.
         if let Self::Store(error) = &self {
             response.extensions_mut().insert(StoreTroubleCause::of(error));
+        }
+        if let Self::ImpactSevere(_) = &self {
+            prefer::add_handling(response.headers_mut(), Some(Handling::Strict));
         }
         if let Some(limit) = self.limit() {
             response.extensions_mut().insert(limit);
@@ -295,8 +315,7 @@ impl From<TlsError> for Error {
             },
             TlsError::TooManyUploads => Self::TooManyUploads,
             TlsError::Refused(findings) => Self::Unprocessable(Detail::list(findings)),
-            // Only of strict changes, which no route makes yet.
-            TlsError::ImpactSevere(_) => Self::Internal,
+            TlsError::ImpactSevere(impact) => Self::ImpactSevere(impact),
             TlsError::KeepsChanging => Self::Conflict {
                 code: RefusalCode::DeploymentChanged,
                 message: "Hosts or profile of the deployment were changed again and again meanwhile; send it again.".to_owned(),

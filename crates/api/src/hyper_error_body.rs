@@ -53,7 +53,8 @@ pub(crate) fn refusal(status: StatusCode) -> ErrorBody {
         ),
         _ => (RefusalCode::BadRequest, "The request line or the headers are not valid HTTP/1.1."),
     };
-    ErrorBody { code: code.as_str().to_owned(), message: message.to_owned(), details: Vec::new() }
+    let (code, message) = (code.as_str().to_owned(), message.to_owned());
+    ErrorBody { code, message, details: Vec::new(), impact: None }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for WithErrorBody<S> {

@@ -27,6 +27,7 @@ mod exposition;
 mod framing;
 mod heads;
 mod hyper_error_body;
+mod impact_body;
 mod json;
 mod limit;
 mod login_guard;

@@ -12,6 +12,9 @@ const REQUEST_ID: &str = "X-Request-Id";
 const LINK: &str = "Link";
 const PREFERENCE_APPLIED: &str = "Preference-Applied";
 
+/// With `Prefer: handling`.
+const HANDLED: [&str; 3] = ["createTls", "replaceTls", "checkTls"];
+
 /// Lists that come in pages.
 const PAGED: [&str; 4] = ["listExpiring", "listAlerts", "listAudit", "listDevices"];
 
@@ -35,6 +38,11 @@ pub(super) fn complete(operation: &mut Operation) {
     for (status, response) in &mut operation.responses.responses {
         let RefOr::T(response) = response else { continue };
         add(response, REQUEST_ID);
+        if HANDLED.contains(&id.as_str()) && matches!(status.as_str(), "200" | "422") {
+            let description = "How a severe impact was handled, when the request said it.";
+            let applied = text(description, "^handling=(strict|lenient)$", "handling=strict");
+            response.headers.insert(PREFERENCE_APPLIED.to_owned(), RefOr::T(applied));
+        }
         if status != "200" {
             continue;
         }

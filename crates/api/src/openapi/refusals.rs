@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use axum::http::Uri;
 use certward_lifecycle::{
-    AlertChannelError, DeploymentError, DeviceError, KeyError, OutOfBounds, ProjectError, TlsError,
-    UpstreamField,
+    AlertChannelError, DeploymentError, DeviceError, Impact, ImpactSeverity, KeyError, OutOfBounds,
+    ProjectError, RefusedShare, RejectedDevice, SilentNodes, TlsError, UpstreamField,
 };
-use certward_pki::{HostName, Severity, catalogue};
-use certward_store::{HostSuffix, Scope, StoreError, Upstream, VersionId};
+use certward_pki::{ClientRefusal, DeviceId, HostName, Severity, catalogue};
+use certward_store::{HostSuffix, Scope, StoreError, Timestamp, Upstream, VersionId};
 use http::StatusCode;
 use serde_json::Value;
 use utoipa::openapi::{
@@ -214,7 +214,10 @@ fn own_refusals(operation: &str, path: &str) -> Vec<RefusalExample> {
     let mut more: &[RefusalCode] = &[];
     match operation {
         "createTls" => errors.extend([Error::TlsAlreadyExists, TlsError::KeepsChanging.into()]),
-        "replaceTls" => errors.extend([Error::TlsNotFound, TlsError::KeepsChanging.into()]),
+        "replaceTls" => {
+            errors.extend([Error::TlsNotFound, TlsError::KeepsChanging.into(), severe_impact()]);
+        }
+        "checkTls" => errors.push(severe_impact()),
         "deleteTls" => {
             errors.extend([Error::TlsNotFound, Error::Unprocessable(vec![Detail::unexpected_query()])]);
         }
@@ -294,6 +297,24 @@ fn own_refusals(operation: &str, path: &str) -> Vec<RefusalExample> {
         refused.extend(of_uploads());
     }
     refused
+}
+
+/// Of client CAs without that of the connected devices.
+fn severe_impact() -> Error {
+    let id = DeviceId::parse("5d41402abc4b2a76b9719d911017c592").unwrap_or(DeviceId([0; 16]));
+    let named = RejectedDevice::with_certificate(id, "meter-7".into(), ClientRefusal::UnknownIssuer);
+    let impact = Impact {
+        severity: ImpactSeverity::Severe,
+        connected: RefusedShare { refused: 1, of: 1 },
+        known: RefusedShare { refused: 1, of: 1 },
+        named: vec![named],
+        hosts_lost: Vec::new(),
+        root_changed: None,
+        key_kind_changed: None,
+        as_of: Timestamp(1_795_608_000_000),
+        silent: SilentNodes::These(Vec::new()),
+    };
+    Error::ImpactSevere(impact.into())
 }
 
 /// The first two are of POST alone.

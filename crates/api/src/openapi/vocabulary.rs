@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use certward_lifecycle::VersionStatus;
+use certward_lifecycle::{ImpactSeverity, VersionStatus};
 use certward_pki::{DeviceIdentity, KEEP, Profile, TlsType, catalogue};
 use certward_store::{DeliveryState, EndingKind, MailSecurity, ProxyProtocol, Role, Scope};
 use utoipa::{
@@ -106,6 +106,10 @@ closed_lists! {
     ListenerWord "Listener"
         "MQTT over TLS, or over secure WebSockets."
         ["mqtts", "wss"];
+    ImpactWord "ImpactSeverity"
+        "`severe`: connected devices would be refused, a host in use is lost, devices may not know the new root, or a \
+         share of them cannot verify the new key. `notable`: known devices are affected. `none`: none, as far as is known."
+        ImpactSeverity::ALL.map(ImpactSeverity::as_str);
     AuditResultWord "AuditResult"
         "What became of a change."
         ["ok", "refused"];

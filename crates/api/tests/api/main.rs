@@ -13,6 +13,7 @@ mod documents;
 mod examples;
 mod expiry;
 mod http_rules;
+mod impact;
 mod limits;
 mod openapi;
 mod operation;

@@ -44,6 +44,8 @@ pub(crate) struct FakeGateway {
     pub(crate) starting: AtomicBool,
     pub(crate) absent: AtomicBool,
     pub(crate) sessions: Mutex<Vec<(DeploymentId, LiveSession)>>,
+    /// Its sessions, for any change.
+    pub(crate) live: Mutex<LiveEvidence>,
 }
 
 impl Rehearsal for FakeGateway {
@@ -125,7 +127,7 @@ impl NodeView for FakeGateway {
     }
 
     fn live_evidence(&self, _: &DeploymentId, _: &ProposedTrust) -> LiveEvidence {
-        LiveEvidence::default()
+        self.live.lock().unwrap().clone()
     }
 }
 

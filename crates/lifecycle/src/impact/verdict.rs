@@ -71,6 +71,16 @@ pub enum Handling {
     Strict,
 }
 
+impl Handling {
+    /// The word of the preference.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lenient => "lenient",
+            Self::Strict => "strict",
+        }
+    }
+}
+
 impl Impact {
     /// Whether a strict change stops.
     pub fn is_severe(&self) -> bool {
@@ -79,6 +89,9 @@ impl Impact {
 }
 
 impl ImpactSeverity {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::None, Self::Notable, Self::Severe];
+
     /// As the API has it.
     pub fn as_str(self) -> &'static str {
         match self {

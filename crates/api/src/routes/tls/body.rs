@@ -1,9 +1,10 @@
 use crate::{
     detail::Detail,
+    impact_body::ImpactBody,
     openapi::vocabulary::{CertificateNameText, NodeIdText, SentenceText, TlsTypeWord, UtcTimeText},
     wire_time,
 };
-use certward_lifecycle::{AwaitedNodes, CertificateView, Status, TlsView};
+use certward_lifecycle::{AwaitedNodes, CertificateView, Impact, Status, TlsView};
 use certward_store::NodeId;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -47,6 +48,10 @@ pub(crate) struct TlsBody {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<NodeIdText>)]
     left_out: Vec<String>,
+    /// What the change does to devices; in answers to changes only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    impact: Option<ImpactBody>,
 }
 
 /// `pending`: stored, not yet proven on every counted node. `running`: every counted node proved
@@ -92,6 +97,10 @@ impl From<CertificateView> for TlsBody {
 }
 
 impl TlsBody {
+    pub(super) fn with_impact(self, impact: Option<Impact>) -> Self {
+        Self { impact: impact.map(ImpactBody::from), ..self }
+    }
+
     pub(super) fn with_nodes(self, nodes: AwaitedNodes) -> Self {
         let ids = |nodes: Vec<NodeId>| nodes.iter().map(NodeId::to_string).collect();
         Self { waiting_for: ids(nodes.waiting_for), left_out: ids(nodes.left_out), ..self }

@@ -3,7 +3,7 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use certward_lifecycle::Handling;
+use certward_lifecycle::CheckedUpload;
 use certward_pki::{Judgement, Material};
 use certward_store::{Method, Scope};
 use serde::Serialize;
@@ -15,8 +15,10 @@ use crate::{
     context::Shared,
     detail::Detail,
     error::Error,
+    impact_body::ImpactBody,
     openapi::vocabulary::{CertificateNameText, DeploymentIdText, TlsTypeWord, UtcTimeText},
     path_id::PathId,
+    prefer,
     upload::{self, UploadBody},
     wire_time,
 };
@@ -34,6 +36,10 @@ pub(crate) struct CheckBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     serves: Option<ServedBody>,
+    /// What it would do to devices; absent when it is not accepted, or nothing is known of any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    impact: Option<ImpactBody>,
 }
 
 /// What would be served.
@@ -61,7 +67,8 @@ pub(crate) struct ServedBody {
 /// Judges an upload without storing anything: 200 with all findings, also where POST or PUT would
 /// refuse it.
 #[utoipa::path(post, path = "/deployments/{id}/tls/check", tag = "tls", operation_id = "checkTls",
-    params(("id" = DeploymentIdText, Path, description = "The deployment's id.")),
+    params(("id" = DeploymentIdText, Path, description = "The deployment's id."),
+        ("Prefer" = Option<String>, Header, example = "handling=strict", description = "`handling=strict`: a severe impact is 422 `IMPACT_SEVERE`, and nothing is stored. What is not understood is ignored.")),
     request_body = UploadBody,
     responses((status = 200, description = "The findings, and what would be served.", body = CheckBody)))]
 pub(crate) async fn check(
@@ -72,20 +79,25 @@ pub(crate) async fn check(
 ) -> Result<Response, Error> {
     let deployment = api.deployment(&caller, Some(Scope::Tls), &id).await?;
     api.limited(&caller, deployment.id.as_str(), Method::Check, async {
+        let asked = prefer::handling(request.headers());
         let upload = upload::read(&body::read(request, api.settings.deadlines.body).await?)?;
         api.require_still(&caller, Scope::Tls, &deployment).await?;
-        let checked =
-            api.lifecycle.check_tls(&caller.key, &deployment, upload.into(), Handling::Lenient).await?;
+        let handling = asked.unwrap_or_default();
+        let checked = api.lifecycle.check_tls(&caller.key, &deployment, upload.into(), handling).await;
         // The findings reveal the deployment's state.
         api.require_still(&caller, Scope::Tls, &deployment).await?;
-        Ok(Json(CheckBody::from(checked.judgement)).into_response())
+        let mut answer = Json(CheckBody::from(checked?)).into_response();
+        prefer::add_handling(answer.headers_mut(), asked);
+        Ok(answer)
     })
     .await
 }
 
-impl From<Judgement> for CheckBody {
-    fn from(Judgement { findings, material, .. }: Judgement) -> Self {
+impl From<CheckedUpload> for CheckBody {
+    fn from(CheckedUpload { judgement, impact }: CheckedUpload) -> Self {
+        let Judgement { findings, material, .. } = judgement;
         Self {
+            impact: impact.map(ImpactBody::from),
             accepted: material.is_some(),
             findings: Detail::list(findings),
             serves: material.as_ref().map(ServedBody::from),

@@ -14,7 +14,8 @@ use crate::{
 
 /// Replaces the certificate of a deployment; where none is set it is 404 `TLS_NOT_FOUND`.
 #[utoipa::path(put, path = "/deployments/{id}/tls", tag = "tls", operation_id = "replaceTls",
-    params(("id" = DeploymentIdText, Path, description = "The deployment's id.")),
+    params(("id" = DeploymentIdText, Path, description = "The deployment's id."),
+        ("Prefer" = Option<String>, Header, example = "handling=strict", description = "`handling=strict`: a severe impact is 422 `IMPACT_SEVERE`, and nothing is stored. What is not understood is ignored.")),
     request_body = UploadBody,
     responses((status = 200, description = "Stored; `pending` until every counted node has proven it.", body = TlsBody)))]
 pub(crate) async fn replace(

@@ -7,13 +7,13 @@ use axum::{
     extract::Request,
     response::{IntoResponse, Response},
 };
-use certward_lifecycle::{AcceptedUpload, Handling};
+use certward_lifecycle::AcceptedUpload;
 use certward_pki::Upload;
 use certward_store::{Method, Scope, VersionId};
 
 use super::body::TlsBody;
 use crate::{
-    auth::Caller, body, context::Context, error::Error, path_id::PathId, property::Properties, upload,
+    auth::Caller, body, context::Context, error::Error, path_id::PathId, prefer, property::Properties, upload,
 };
 
 #[derive(Clone, Copy)]
@@ -39,10 +39,11 @@ pub(super) async fn set(
 ) -> Result<Response, Error> {
     let deployment = api.deployment(caller, Some(Scope::Tls), id).await?;
     api.limited(caller, deployment.id.as_str(), write.method(), async {
+        let asked = prefer::handling(request.headers());
+        let handling = asked.unwrap_or_default();
         let read = write.read(&body::read(request, api.settings.deadlines.body).await?)?;
         api.require_still(caller, Scope::Tls, &deployment).await?;
-        let (requester, reference, handling) =
-            (caller.requester(), deployment.reference(), Handling::Lenient);
+        let (requester, reference) = (caller.requester(), deployment.reference());
         let lifecycle = &api.lifecycle;
         let set = match read {
             ReadWrite::Create(upload) => lifecycle.create_tls(requester, &reference, upload, handling).await,
@@ -57,10 +58,13 @@ pub(super) async fn set(
             // The error reveals the deployment's state.
             api.require_still(caller, Scope::Tls, &deployment).await?;
         }
-        let AcceptedUpload { view, change, .. } = set?;
+        let AcceptedUpload { view, change, impact } = set?;
         // The change is stored: an answer without them is better than an error.
         let nodes = api.lifecycle.awaited_nodes(&reference.id).await.unwrap_or_default();
-        Ok((Extension(change), Json(TlsBody::from(view).with_nodes(nodes))).into_response())
+        let body = TlsBody::from(view).with_nodes(nodes).with_impact(impact);
+        let mut answer = (Extension(change), Json(body)).into_response();
+        prefer::add_handling(answer.headers_mut(), asked);
+        Ok(answer)
     })
     .await
 }
