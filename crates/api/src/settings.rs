@@ -59,7 +59,7 @@ pub struct Limits {
     pub reads: RequestLimit,
     /// POST, PUT and DELETE of the certificate: 6 in 60 minutes.
     pub changes: RequestLimit,
-    /// Rollbacks: 6 in 60 minutes. Apart from the changes: a wrong one must not use up the way back.
+    /// Rollbacks: 6 in 60 minutes, apart from the changes: wrong ones must not use up the way back.
     pub rollbacks: RequestLimit,
 }
 

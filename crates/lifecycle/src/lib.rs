@@ -41,6 +41,7 @@ mod service;
 mod sessions_of_nodes;
 mod state;
 mod tls;
+mod tls_error;
 mod versions;
 
 pub use acting::Denied;
@@ -81,5 +82,6 @@ pub use requester::Requester;
 pub use service::{Lifecycle, LifecycleSettings};
 pub use sessions_of_nodes::{ClosedSessions, SessionsOfNodes};
 pub use state::{ProofFailure, narrows};
-pub use tls::{AcceptedUpload, CertificateView, CheckedUpload, Status, TlsError, TlsView};
+pub use tls::{AcceptedUpload, CertificateView, CheckedUpload, Status, TlsView};
+pub use tls_error::TlsError;
 pub use versions::{ListedCertificate, VersionStatus, VersionView};

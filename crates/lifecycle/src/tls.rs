@@ -5,10 +5,9 @@ use certward_store::{
     ApiKey, AuditEntry, AuditOrigin, CertificateChange, Deployment, DeploymentRef, Scope, StoreError,
     Timestamp, TlsState, TrustScope, Tx, Version, VersionId,
 };
-use thiserror::Error;
 
 use crate::{
-    Denied, Handling, Impact, Lifecycle, Requester, acting::Acting, days_left,
+    Handling, Impact, Lifecycle, Requester, TlsError, acting::Acting, days_left,
     deployments::entry_points_differ, fingerprints, impact::ImpactUnread, judge_pool::TooMany, state,
     versions,
 };
@@ -73,48 +72,6 @@ pub enum Status {
         /// One plain sentence.
         reason: String,
     },
-}
-
-/// Why a certificate was not changed.
-#[derive(Debug, Error)]
-pub enum TlsError {
-    /// No such deployment.
-    #[error("the deployment does not exist")]
-    NoDeployment,
-    /// POST, but a certificate is set.
-    #[error("a certificate is set already")]
-    AlreadyExists,
-    /// PUT or DELETE, but none is set.
-    #[error("no certificate is set")]
-    NotFound,
-    /// Most important first; the first is an error.
-    #[error("the upload is refused")]
-    Refused(Vec<Finding>),
-    /// A version that a rollback or an erasure names, or the one before the newest (`None`), is not
-    /// kept.
-    #[error("the version does not exist, or is not kept any more")]
-    NoVersion(Option<VersionId>),
-    /// A rollback to a version without its key.
-    #[error("the key of version {0} is erased")]
-    VersionErased(VersionId),
-    /// It is served, or may be.
-    #[error("the version {0} is in service")]
-    VersionInService(VersionId),
-    /// A strict change, whose impact is severe.
-    #[error("the change would disconnect devices")]
-    ImpactSevere(Box<Impact>),
-    /// Hosts or profile changed during each judgement.
-    #[error("the deployment was changed again and again while the upload was judged")]
-    KeepsChanging,
-    /// Not allowed.
-    #[error(transparent)]
-    Denied(#[from] Denied),
-    /// The key's queue is full.
-    #[error("too many uploads of this API key wait already")]
-    TooManyUploads,
-    /// The store failed; the change may have been made.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// What is asked for, and where its upload comes from.
@@ -481,8 +438,8 @@ impl Change {
 }
 
 impl Proposal {
-    /// Whether it is what it would be for `now`: the newest upload may give it its client CAs or the
-    /// version to restore, and that version's key may be erased since.
+    /// Whether it would be the same for `now`: the newest upload may give it the client CAs or the
+    /// version to restore, whose key may be erased since.
     async fn holds(
         &self,
         tx: &mut Tx,

@@ -15,7 +15,7 @@ use crate::{Lifecycle, Requester, TlsError, acting::Acting, narrows};
 /// A version as shown to operators.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionView {
-    /// As stored, with whoever uploaded it.
+    /// As stored.
     pub version: Version,
     /// Where it stands.
     pub status: VersionStatus,

@@ -7,8 +7,8 @@ use crate::{
 };
 
 /// Erases the private key of a version for good, such as a leaked one; the version stays in the
-/// list. 204 also if it is erased already; 409 `VERSION_IN_SERVICE` for the newest, and for one that
-/// nodes may serve until the newest is proven.
+/// list. 204 also if it is erased already; 409 `VERSION_IN_SERVICE` for the newest, and for one
+/// that nodes may serve until the newest is proven.
 #[utoipa::path(delete, path = "/deployments/{id}/tls/versions/{version}", tag = "tls", operation_id = "eraseTlsVersion",
     params(("id" = DeploymentIdText, Path, description = "The deployment's id."),
         ("version" = i64, Path, minimum = 1, example = 7, description = "The version's number.")),

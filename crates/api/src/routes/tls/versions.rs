@@ -72,10 +72,10 @@ pub(crate) struct VersionBody {
     #[schema(value_type = UtcTimeText)]
     not_after: String,
     /// What is served, leaf first.
-    chain: Vec<CertificateBody>,
+    chain: Vec<ListedCertificateBody>,
     /// The client CAs; empty for one-way.
     #[serde(rename = "clientCAs")]
-    client_cas: Vec<CertificateBody>,
+    client_cas: Vec<ListedCertificateBody>,
     /// What a check of the upload would find today; absent when nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<Detail>,
@@ -85,7 +85,7 @@ pub(crate) struct VersionBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = ListedCertificate)]
-pub(crate) struct CertificateBody {
+pub(crate) struct ListedCertificateBody {
     #[schema(value_type = CertificateNameText)]
     subject: String,
     #[schema(value_type = FingerprintText)]
@@ -121,7 +121,7 @@ impl From<VersionView> for VersionBody {
         VersionView { version, status, leaf, fingerprint, chain, client_cas, warnings }: VersionView,
     ) -> Self {
         let list = |certificates: Vec<ListedCertificate>| {
-            certificates.into_iter().map(CertificateBody::from).collect()
+            certificates.into_iter().map(ListedCertificateBody::from).collect()
         };
         Self {
             version: version.version.0,
@@ -146,7 +146,7 @@ impl From<VersionView> for VersionBody {
     }
 }
 
-impl From<ListedCertificate> for CertificateBody {
+impl From<ListedCertificate> for ListedCertificateBody {
     fn from(listed: ListedCertificate) -> Self {
         Self {
             subject: listed.subject,
