@@ -7,13 +7,16 @@ use std::{
     sync::Arc,
 };
 
-use certward_lifecycle::{LiveEvidence, NAMED_MAX, ProposedTrust, RejectedDevice};
-use certward_pki::{ClientChainJudge, ClientOffer, ClientTrust, DeviceCertificate, PathId, TlsType};
+use certward_lifecycle::{LiveEvidence, LiveOffer, NAMED_MAX, ProposedTrust, RejectedDevice};
+use certward_pki::{
+    ClientChainJudge, ClientOffer, ClientRefusal, ClientTrust, DeviceCertificate, PathId, TlsType,
+};
 use certward_store::DeploymentId;
 use time::OffsetDateTime;
 
 use crate::{
     DevicesKept,
+    devices::{network::ClientNetwork, offer_weight::OfferWeight},
     session::{registry::Registry, session_facts::SessionFacts},
 };
 
@@ -32,8 +35,8 @@ pub(crate) fn live_evidence(
 ) -> LiveEvidence {
     let mut trial = TrustTrial { trust: TrialTrust::new(proposed), paths: HashMap::new(), now };
     let mut evidence = LiveEvidence::default();
-    let mut hosts = HashMap::<Box<str>, u64>::new();
-    let mut offers = HashMap::<Arc<ClientOffer>, u64>::new();
+    let mut hosts = HashMap::new();
+    let mut offers = HashMap::new();
     registry.visit(deployment, |live| {
         let Some(facts) = live.facts() else { return };
         evidence.sessions += 1;
@@ -41,25 +44,45 @@ pub(crate) fn live_evidence(
             count(&mut hosts, host);
         }
         if let Some(offer) = &facts.offer {
-            count(&mut offers, offer);
+            count(&mut offers, &(ClientNetwork::of(facts.address.ip()), Arc::clone(offer)));
         }
-        if let Some(reason) = trial.refusal(facts) {
+        if let Some(refusal) = trial.refusal(facts) {
             evidence.refused += 1;
             if evidence.named.len() < NAMED_MAX {
-                evidence.named.push(named(facts, kept, reason));
+                evidence.named.push(named(facts, kept, refusal));
             }
         }
     });
-    evidence.hosts = most(hosts, HOSTS_MAX);
-    let offers = most(offers, OFFERS_MAX).into_iter();
-    evidence.offers = offers.map(|(offer, sessions)| (ClientOffer::clone(&offer), sessions)).collect();
+    evidence.hosts = hosts.into_iter().collect();
+    keep_first(&mut evidence.hosts, HOSTS_MAX, |(_, sessions)| *sessions);
+    evidence.offers = weighed(offers);
+    keep_first(&mut evidence.offers, OFFERS_MAX, |offer| offer.weight);
     evidence
+}
+
+/// Sessions of each network with each offer, as in an hour of [`OfferHours`].
+///
+/// [`OfferHours`]: crate::devices::offer_hours::OfferHours
+fn weighed(sessions: HashMap<(ClientNetwork, Arc<ClientOffer>), u64>) -> Vec<LiveOffer> {
+    let mut networks = HashMap::<ClientNetwork, u64>::new();
+    for ((network, _), sessions) in &sessions {
+        *networks.entry(*network).or_default() += sessions;
+    }
+    let mut offers = HashMap::<Arc<ClientOffer>, OfferWeight>::new();
+    for ((network, offer), sessions) in sessions {
+        let of_network = networks.get(&network).copied().unwrap_or(sessions);
+        offers.entry(offer).or_default().add_network(sessions, of_network);
+    }
+    let live = |(offer, OfferWeight { sessions, weight, largest, .. }): (Arc<ClientOffer>, OfferWeight)| {
+        LiveOffer { offer: ClientOffer::clone(&offer), sessions, weight, largest }
+    };
+    offers.into_iter().map(live).collect()
 }
 
 struct TrustTrial {
     trust: TrialTrust,
     /// Why a path is refused.
-    paths: HashMap<PathId, Option<Box<str>>>,
+    paths: HashMap<PathId, Option<ClientRefusal>>,
     now: OffsetDateTime,
 }
 
@@ -67,6 +90,11 @@ enum TrialTrust {
     AnyClient,
     NoClient,
     Cas(ClientChainJudge),
+}
+
+enum TrialRefusal {
+    NoCertificate,
+    Certificate(ClientRefusal),
 }
 
 impl TrialTrust {
@@ -82,29 +110,25 @@ impl TrialTrust {
 
 impl TrustTrial {
     /// Why the device would be refused, though it is accepted today.
-    fn refusal(&mut self, facts: &SessionFacts) -> Option<Box<str>> {
-        let Some(device) = &facts.device else {
-            return match self.trust {
-                TrialTrust::AnyClient => None,
-                TrialTrust::NoClient | TrialTrust::Cas(_) => Some("it sends no client certificate".into()),
-            };
-        };
-        // Another is refused today, if it connects again.
-        if !(device.not_before..=device.not_after).contains(&self.now) {
+    fn refusal(&mut self, facts: &SessionFacts) -> Option<TrialRefusal> {
+        if matches!(self.trust, TrialTrust::AnyClient) {
             return None;
         }
-        match &self.trust {
-            TrialTrust::AnyClient => None,
-            TrialTrust::NoClient => Some("no client CA is usable".into()),
-            TrialTrust::Cas(judge) => {
-                let count = self.paths.len();
-                match self.paths.entry(device.path.id) {
-                    Entry::Occupied(known) => known.get().clone(),
-                    // As far as is known, it is accepted.
-                    Entry::Vacant(_) if count >= PATHS_VERIFIED_MAX => None,
-                    Entry::Vacant(path) => path.insert(refusal_of_path(judge, device, self.now)).clone(),
-                }
-            }
+        let Some(device) = &facts.device else { return Some(TrialRefusal::NoCertificate) };
+        // Another is refused today, if it connects again.
+        let is_valid = (device.not_before..=device.not_after).contains(&self.now);
+        let refusal = if is_valid { self.refusal_of(device) } else { None };
+        refusal.map(TrialRefusal::Certificate)
+    }
+
+    fn refusal_of(&mut self, device: &DeviceCertificate) -> Option<ClientRefusal> {
+        let TrialTrust::Cas(judge) = &self.trust else { return Some(ClientRefusal::UnknownIssuer) };
+        let count = self.paths.len();
+        match self.paths.entry(device.path.id) {
+            Entry::Occupied(known) => *known.get(),
+            // As far as is known, it is accepted.
+            Entry::Vacant(_) if count >= PATHS_VERIFIED_MAX => None,
+            Entry::Vacant(path) => *path.insert(refusal_of_path(judge, device, self.now)),
         }
     }
 }
@@ -115,17 +139,22 @@ fn refusal_of_path(
     judge: &ClientChainJudge,
     device: &DeviceCertificate,
     now: OffsetDateTime,
-) -> Option<Box<str>> {
-    let path = &device.path;
-    let refusal = judge.verify(&path.example, now.min(path.example_not_after)).err()?;
-    Some(refusal.to_string().into())
+) -> Option<ClientRefusal> {
+    judge.verify(&device.path.example, now.min(device.path.example_not_after)).err()
 }
 
-fn named(facts: &SessionFacts, kept: DevicesKept, reason: Box<str>) -> RejectedDevice {
-    let device = facts.device.as_ref().filter(|_| kept == DevicesKept::Full);
-    let name =
-        device.map_or_else(|| facts.canonical_address().to_string().into(), |device| device.name.clone());
-    RejectedDevice { id: device.map(|device| device.id), name, reason }
+fn named(facts: &SessionFacts, kept: DevicesKept, refusal: TrialRefusal) -> RejectedDevice {
+    let unnamed = RejectedDevice::without_certificate(facts.address.ip().to_canonical());
+    match (&facts.device, refusal) {
+        (Some(device), TrialRefusal::Certificate(refusal)) => {
+            let named = RejectedDevice::with_certificate(device.id, device.name.clone(), refusal);
+            match kept {
+                DevicesKept::Full => named,
+                DevicesKept::Counts | DevicesKept::Off => RejectedDevice { reason: named.reason, ..unnamed },
+            }
+        }
+        _ => unnamed,
+    }
 }
 
 fn count<K: Eq + Hash + Clone>(counts: &mut HashMap<K, u64>, key: &K) {
@@ -135,10 +164,8 @@ fn count<K: Eq + Hash + Clone>(counts: &mut HashMap<K, u64>, key: &K) {
     }
 }
 
-/// Those of the most sessions first.
-fn most<K: Ord>(counts: HashMap<K, u64>, max: usize) -> Vec<(K, u64)> {
-    let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_unstable_by(|(a, more), (b, less)| less.cmp(more).then_with(|| a.cmp(b)));
-    counts.truncate(max);
-    counts
+/// The largest first.
+fn keep_first<T>(list: &mut Vec<T>, max: usize, amount: impl Fn(&T) -> u64) {
+    list.sort_by_key(|item| std::cmp::Reverse(amount(item)));
+    list.truncate(max);
 }

@@ -3,7 +3,9 @@
 pub(crate) mod known_devices;
 pub(crate) mod live_evidence;
 pub(crate) mod live_sessions;
+pub(crate) mod network;
 pub(crate) mod offer_hours;
+pub(crate) mod offer_weight;
 pub(crate) mod recorder;
 pub(crate) mod register;
 pub(crate) mod shared_offers;

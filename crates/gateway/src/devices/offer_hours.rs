@@ -15,7 +15,10 @@ use certward_pki::ClientOffer;
 use certward_store::{DeploymentId, OfferHour};
 use parking_lot::Mutex;
 
-use crate::session::session_facts::SessionFacts;
+use crate::{
+    devices::{network::ClientNetwork, offer_weight::OfferWeight},
+    session::session_facts::SessionFacts,
+};
 
 /// Of a deployment. About 80 bytes each.
 const NETWORKS_MAX: usize = 10_000;
@@ -25,8 +28,6 @@ const NETWORKS_MAX_IN_ALL: usize = 200_000;
 const OFFERS_MAX: usize = 64;
 /// Of a network, so that one cannot fill the deployment's.
 const OFFERS_PER_NETWORK_MAX: usize = 16;
-/// A network, in the unit of [`OfferHour::weight`].
-const WEIGHT: u64 = 1_000_000;
 
 #[derive(Debug, Default)]
 pub(crate) struct OfferHours {
@@ -93,23 +94,21 @@ impl OfferHours {
         }
     }
 
-    /// Ends an hour of `day`, and begins the next with the sessions that go on.
-    pub(crate) fn end_hour(&self, day: i64) -> Vec<OfferHour> {
-        let deployments: Vec<_> = self.tables.lock().of_deployments.keys().cloned().collect();
-        // One at a time: sessions begin and end meanwhile.
-        deployments.into_iter().flat_map(|deployment| self.end_hour_of(deployment, day)).collect()
+    pub(crate) fn deployments(&self) -> Vec<DeploymentId> {
+        self.tables.lock().of_deployments.keys().cloned().collect()
     }
 
-    fn end_hour_of(&self, deployment: DeploymentId, day: i64) -> Vec<OfferHour> {
+    /// Ends a deployment's hour, of `day`, and begins the next with the sessions that go on.
+    pub(crate) fn end_hour(&self, deployment: &DeploymentId, day: i64) -> Vec<OfferHour> {
         let mut tables = self.tables.lock();
-        let Some(table) = tables.of_deployments.get_mut(&deployment) else { return Vec::new() };
+        let Some(table) = tables.of_deployments.get_mut(deployment) else { return Vec::new() };
         let before = table.networks.len();
-        let hour = table.hour(&deployment, day);
+        let hour = table.hour(deployment, day);
         table.begin_hour();
         let after = table.networks.len();
         tables.networks -= before - after;
         if after == 0 {
-            tables.of_deployments.remove(&deployment);
+            tables.of_deployments.remove(deployment);
         }
         hour
     }
@@ -120,16 +119,7 @@ impl OfferHours {
     }
 
     fn network(&self, address: IpAddr) -> NetworkHash {
-        match address.to_canonical() {
-            IpAddr::V4(address) => {
-                let [a, b, c, _] = address.octets();
-                self.key.hash_one([a, b, c])
-            }
-            IpAddr::V6(address) => {
-                let [a, b, c, ..] = address.segments();
-                self.key.hash_one([a, b, c])
-            }
-        }
+        self.key.hash_one(ClientNetwork::of(address))
     }
 }
 
@@ -167,28 +157,19 @@ impl OfferTable {
     }
 
     fn hour(&self, deployment: &DeploymentId, day: i64) -> Vec<OfferHour> {
-        let empty = |offer: &Arc<ClientOffer>| OfferHour {
-            deployment: deployment.clone(),
-            day,
-            offer: ClientOffer::clone(offer),
-            sessions: 0,
-            networks: 0,
-            weight: 0,
-            largest: 0,
-        };
-        let mut hours: Vec<_> = self.offers.iter().map(empty).collect();
+        let mut weights = vec![OfferWeight::default(); self.offers.len()];
         for of_network in self.networks.values() {
-            let peaks: u64 = of_network.iter().map(|counted| u64::from(counted.peak)).sum();
+            let peaks = of_network.iter().map(|counted| u64::from(counted.peak)).sum();
             for counted in of_network {
-                let weight = u64::from(counted.peak) * WEIGHT / peaks.max(1);
-                let hour = &mut hours[usize::from(counted.offer)];
-                hour.sessions += u64::from(counted.peak);
-                hour.networks += 1;
-                hour.weight += weight;
-                hour.largest = hour.largest.max(weight);
+                weights[usize::from(counted.offer)].add_network(counted.peak.into(), peaks);
             }
         }
-        hours
+        let hour = |(offer, weighed): (&Arc<ClientOffer>, OfferWeight)| {
+            let OfferWeight { sessions, networks, weight, largest } = weighed;
+            let (deployment, offer) = (deployment.clone(), ClientOffer::clone(offer));
+            OfferHour { deployment, day, offer, sessions, networks, weight, largest }
+        };
+        self.offers.iter().zip(weights).map(hour).collect()
     }
 
     /// Keeps what is live.
@@ -221,7 +202,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Protocol;
+    use crate::{Protocol, devices::offer_weight::WEIGHT};
 
     fn id() -> DeploymentId {
         DeploymentId::parse("d").unwrap()
@@ -258,7 +239,7 @@ mod tests {
             assert_eq!((hour.deployment, hour.day), (id(), 7));
             (hour.offer.versions[0], [hour.sessions, hour.networks, hour.weight, hour.largest])
         };
-        hours.end_hour(7).into_iter().map(of).collect()
+        hours.end_hour(&id(), 7).into_iter().map(of).collect()
     }
 
     #[test]
@@ -288,24 +269,6 @@ mod tests {
         let _longer = begin(&hours, address(1, 2), 2);
         let half = [1, 1, 500_000, 500_000];
         assert_eq!(ended(&hours), BTreeMap::from([(1, half), (2, half)]));
-    }
-
-    #[test]
-    fn a_network_is_an_ipv4_24_or_an_ipv6_48() {
-        let cases = [
-            ("192.0.2.1", "192.0.2.254", true),
-            ("192.0.2.1", "192.0.3.1", false),
-            ("192.0.2.1", "::ffff:192.0.2.7", true),
-            ("2001:db8:1:1::1", "2001:db8:1:ffff::1", true),
-            ("2001:db8:1::1", "2001:db8:2::1", false),
-        ];
-        for (one, other, is_same) in cases {
-            let hours = OfferHours::default();
-            for address in [one, other] {
-                begin(&hours, address.parse::<IpAddr>().unwrap(), 1);
-            }
-            assert_eq!(hours.len() == 1, is_same, "{one} {other}");
-        }
     }
 
     #[test]

@@ -20,13 +20,13 @@ pub(crate) async fn record(
     clock: &dyn Clock,
 ) -> Result<(), StoreError> {
     devices.end_hour_if_over(clock.now());
-    write_all(&devices.sightings, store).await
+    write_all(devices, store).await
 }
 
 /// Call it when no session is left.
 pub(crate) async fn record_the_last(devices: &DeviceRegister, store: &Store) {
     devices.end_this_hour();
-    match timeout(LAST_RECORD_TIMEOUT, write_all(&devices.sightings, store)).await {
+    match timeout(LAST_RECORD_TIMEOUT, write_all(devices, store)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::warn!("what this node saw of devices in the last seconds is not recorded: {error}");
@@ -50,7 +50,8 @@ pub(crate) async fn note_live_sessions(
         devices.sightings.sweep(now);
         for deployment in registry.connected_deployments() {
             registry.visit(&deployment, |live| {
-                if let Some(facts) = live.facts() {
+                // The others are noted by the next call.
+                if let Some(facts) = live.facts().filter(|_| devices.sightings.has_room()) {
                     devices.note(&deployment, facts, now);
                 }
             });
@@ -59,8 +60,10 @@ pub(crate) async fn note_live_sessions(
     noted.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
 }
 
-async fn write_all(sightings: &Sightings, store: &Store) -> Result<(), StoreError> {
+async fn write_all(devices: &DeviceRegister, store: &Store) -> Result<(), StoreError> {
+    let sightings = &devices.sightings;
     loop {
+        devices.gather_offers();
         let mut taken = Taken { sightings, batch: sightings.take_batch() };
         if taken.batch == DeviceBatch::default() {
             return Ok(());

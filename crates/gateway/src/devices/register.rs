@@ -1,10 +1,8 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
-};
+use std::sync::Arc;
 
 use certward_pki::{ClientOffer, DeviceIdentity};
 use certward_store::{DeploymentId, Timestamp};
+use parking_lot::Mutex;
 
 use crate::{
     DevicesKept, Protocol,
@@ -30,9 +28,16 @@ pub(crate) struct DeviceRegister {
     pub(crate) offers: SharedOffers,
     pub(crate) hours: Arc<OfferHours>,
     pub(crate) sightings: Sightings,
-    /// Since 1970, of [`DeviceRegister::hours`].
-    hour: AtomicI64,
+    hour: Mutex<CurrentHour>,
     metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+struct CurrentHour {
+    /// Since 1970.
+    number: i64,
+    /// The day of the last hour, since 1970, and the deployments of which it is not gathered yet.
+    ended: (i64, Vec<DeploymentId>),
 }
 
 /// How a device is served.
@@ -51,7 +56,7 @@ impl DeviceRegister {
             offers: SharedOffers::default(),
             hours: Arc::default(),
             sightings: Sightings::new(Arc::clone(&metrics)),
-            hour: AtomicI64::new(hour(now)),
+            hour: Mutex::new(CurrentHour { number: hour(now), ended: (0, Vec::new()) }),
             metrics,
         }
     }
@@ -103,21 +108,34 @@ impl DeviceRegister {
         }
     }
 
-    /// Call it every few seconds.
+    /// Call it every few seconds. While the store is away, an hour lasts until it is back.
     pub(crate) fn end_hour_if_over(&self, now: Timestamp) {
-        let before = self.hour.swap(hour(now), Ordering::Relaxed);
-        if before != hour(now) {
-            self.end_hour(before);
+        let mut current = self.hour.lock();
+        if current.number != hour(now) {
+            current.end(&self.hours);
+            current.number = hour(now);
         }
     }
 
     /// At the end of the process.
     pub(crate) fn end_this_hour(&self) {
-        self.end_hour(self.hour.load(Ordering::Relaxed));
+        self.hour.lock().end(&self.hours);
     }
 
-    fn end_hour(&self, hour: i64) {
-        self.sightings.add_offers(self.hours.end_hour(hour.div_euclid(HOURS_OF_A_DAY)));
+    /// Of the deployments whose hour is over, as many as may wait to be written.
+    pub(crate) fn gather_offers(&self) {
+        let (day, deployments) = &mut self.hour.lock().ended;
+        while self.sightings.has_room_for_offers()
+            && let Some(deployment) = deployments.pop()
+        {
+            self.sightings.add_offers(self.hours.end_hour(&deployment, *day));
+        }
+    }
+}
+
+impl CurrentHour {
+    fn end(&mut self, hours: &OfferHours) {
+        self.ended = (self.number.div_euclid(HOURS_OF_A_DAY), hours.deployments());
     }
 }
 

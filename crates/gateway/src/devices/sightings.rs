@@ -24,10 +24,8 @@ const NOTED_INTERVAL: Duration = Duration::from_secs(3600);
 /// In the last hour: as many as the store keeps. 24 bytes each.
 const NOTED_MAX: usize = 1_000_000;
 /// About 0.3 KiB each.
-const DEVICES_WAITING_MAX: usize = 20_000;
+const DEVICES_WAITING_MAX: usize = 100_000;
 const HOSTS_WAITING_MAX: usize = 10_000;
-/// About 0.4 KiB each.
-const OFFERS_WAITING_MAX: usize = 10_000;
 /// Written in one transaction, which a change of a deployment waits for.
 const BATCH_MAX: usize = 1000;
 
@@ -92,11 +90,18 @@ impl Sightings {
         waiting.hosts.insert((deployment.clone(), host.into()), now);
     }
 
+    pub(crate) fn has_room(&self) -> bool {
+        let waiting = self.waiting.lock();
+        waiting.devices.len() < DEVICES_WAITING_MAX && waiting.hosts.len() < HOSTS_WAITING_MAX
+    }
+
+    /// Ask it first.
+    pub(crate) fn has_room_for_offers(&self) -> bool {
+        self.waiting.lock().offers.len() < BATCH_MAX
+    }
+
     pub(crate) fn add_offers(&self, hours: Vec<OfferHour>) {
-        let mut waiting = self.waiting.lock();
-        let room = OFFERS_WAITING_MAX.saturating_sub(waiting.offers.len());
-        self.metrics.not_recorded(Unrecorded::Offer, hours.len().saturating_sub(room));
-        waiting.offers.extend(hours.into_iter().take(room));
+        self.waiting.lock().offers.extend(hours);
     }
 
     /// Part of what waits, of one kind: the store writes it as a whole or not at all, so that what

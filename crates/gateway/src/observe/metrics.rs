@@ -239,8 +239,8 @@ impl Metrics {
         registry.register_collector(Box::new(RelayedBytesCollector(Arc::clone(&self.relayed))));
         registry.register(
             "devices_not_recorded",
-            "Sightings of devices and hosts, hours of offers and sessions with their offers that are left out of what is \
-             known of devices, because a bound in memory is reached (monitoring.md)",
+            "Sightings of devices and hosts, and sessions with their offers, that are left out of what is known of devices, \
+             because a bound in memory is reached (monitoring.md)",
             self.unrecorded.clone(),
         );
         registry.register(

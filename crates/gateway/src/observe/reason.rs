@@ -61,7 +61,6 @@ reasons! {
     Unrecorded {
         Device "device",
         Host "host",
-        Offer "offer",
         Session "session",
     }
 
