@@ -3,6 +3,7 @@ use std::convert::Infallible;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
+use certward_pki::DeviceId;
 use certward_store::VersionId;
 
 use crate::auth::BASE;
@@ -29,28 +30,15 @@ impl PathId {
         })
     }
 
+    /// The device of `/deployments/{id}/devices/{device}`.
+    pub(crate) fn device_of(path: &str) -> Option<DeviceId> {
+        Self::at(path, 4).parse(DeviceId::parse)
+    }
+
     /// The path begins with `/`: its first segment, 0, is empty.
-    fn at(path: &str, place: usize) -> Self {
-        let mut segments = path.strip_prefix(BASE).unwrap_or_default().split('/').skip(place);
+    fn at(path: &str, segment: usize) -> Self {
+        let mut segments = path.strip_prefix(BASE).unwrap_or_default().split('/').skip(segment);
         Self(segments.next().and_then(decode))
-    }
-}
-
-/// A path's second id, as in `/deployments/{id}/devices/{device}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SecondPathId(PathId);
-
-impl SecondPathId {
-    pub(crate) fn parse<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
-        self.0.parse(parse)
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for SecondPathId {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        Ok(Self(PathId::at(parts.uri.path(), 4)))
     }
 }
 
@@ -81,10 +69,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_id_follows_its_list() {
-        let second = |path| PathId::at(path, 4).0;
-        assert_eq!(second("/public_api/v1/deployments/a/devices/0%61").as_deref(), Some("0a"));
-        assert_eq!(second("/public_api/v1/deployments/a/devices"), None);
+    fn a_device_is_named_by_its_id() {
+        let of = |device: &str| PathId::device_of(&format!("/public_api/v1/deployments/a/devices/{device}"));
+        assert_eq!(of(&"0a".repeat(16)), Some(DeviceId([10; 16])));
+        assert_eq!(of(&format!("%30a{}", "0a".repeat(15))), Some(DeviceId([10; 16])));
+        for other in ["", "summary", &"0A".repeat(16), &"0a".repeat(17)] {
+            assert_eq!(of(other), None, "{other}");
+        }
     }
 
     #[test]

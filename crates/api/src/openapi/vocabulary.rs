@@ -170,9 +170,9 @@ forms! {
         r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$" (10, 10), "2034-05-22";
     TlsWordText "TlsWord" "A name as the IANA registries have it; a number of none that is known, such as `0x1a2b`."
         r"^[A-Za-z0-9_.-]+$" (1, 64), "ecdsa_secp256r1_sha256";
-    SerialText "Serial" "A serial number: lower-case hexadecimal digits, two for each byte."
-        r"^([0-9a-f]{2})*$" (0, 64), "4d0b6a1f";
-    TlsVersionText "TlsVersion" "A version of TLS."
+    SerialText "Serial" "A serial number: lower-case hexadecimal digits, two for each byte; the first 20 bytes."
+        r"^([0-9a-f]{2})*([.]{3})?$" (0, 64), "4d0b6a1f";
+    TlsVersionText "TlsProtocolVersion" "A version of TLS."
         r"^1[.][0-3]$" (3, 3), "1.3";
     LabelText "Label" "A name for people: one line."
         r"" (0, 200), "north";

@@ -3,16 +3,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use certward_lifecycle::DeviceError;
-use certward_pki::DeviceId;
 use certward_store::Scope;
-use http::StatusCode;
+use http::{StatusCode, Uri};
 
 use crate::{
     auth::Caller,
     context::Shared,
     error::Error,
     openapi::vocabulary::{DeploymentIdText, DeviceIdText},
-    path_id::{PathId, SecondPathId},
+    path_id::PathId,
 };
 
 /// Forgets a device with all that is kept of it. A connected device is recorded again within the
@@ -25,10 +24,10 @@ pub(crate) async fn forget(
     State(api): State<Shared>,
     caller: Caller,
     id: PathId,
-    device: SecondPathId,
+    uri: Uri,
 ) -> Result<Response, Error> {
     let deployment = api.deployment(&caller, Some(Scope::Tls), &id).await?;
-    let device = device.parse(DeviceId::parse).ok_or(DeviceError::NotFound)?;
+    let device = PathId::device_of(uri.path()).ok_or(DeviceError::NotFound)?;
     api.lifecycle.forget_device(caller.requester(), &deployment.reference(), device).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
