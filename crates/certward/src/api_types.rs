@@ -5,6 +5,7 @@ mod audit;
 mod deployment;
 mod ending;
 mod finding;
+mod impact;
 mod tls;
 mod version;
 
@@ -13,16 +14,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::api_time;
 
-#[cfg(test)]
-pub(crate) use self::finding::FindingItem;
 pub(crate) use self::{
     alert::{AlertAnswer, AlertTestAnswer, ChannelAnswer, DeliveryAnswer},
     audit::AuditAnswer,
     deployment::{BrokerTroubleAnswer, DeploymentAnswer},
     ending::EndingAnswer,
     finding::{ErrorAnswer, FindingAnswer},
+    impact::{ImpactAnswer, RefusedAnswer},
     tls::TlsAnswer,
     version::{ListedCertificateAnswer, VersionAnswer},
+};
+#[cfg(test)]
+pub(crate) use self::{
+    finding::FindingItem,
+    impact::{KeyKindChangeAnswer, RejectedAnswer, RootChangeAnswer},
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -70,6 +75,9 @@ pub(crate) struct CheckAnswer {
     /// The found chain, leaf first, with the root; the server omits it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) found: Vec<ServedCertificate>,
+    /// Only of a server, and only if devices are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) impact: Option<ImpactAnswer>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]

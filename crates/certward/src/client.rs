@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use self::{link::next_query, tls_fault::TlsFault};
 use crate::{
     api_key_pair::ApiKeyPair,
-    api_types::{ErrorAnswer, FindingAnswer},
+    api_types::{ErrorAnswer, FindingAnswer, ImpactAnswer},
     cli::ConnectArgs,
     connection::{ClientEnvironment, Connection},
     output::{self, plain},
@@ -129,7 +129,8 @@ impl Client {
 
     /// Held for at most `wait` until the state settles.
     pub(crate) async fn get_settled(&self, path: &[&str], wait: Duration) -> Result<Value, ClientError> {
-        Ok(self.send(Method::GET, path, "", None, Some(wait)).await?.body)
+        let prefer = format!("wait={}", wait.as_secs());
+        Ok(self.send(Method::GET, path, "", None, Some(&prefer)).await?.body)
     }
 
     /// An empty answer is null.
@@ -142,13 +143,23 @@ impl Client {
         Ok(self.send(method, path, "", body, None).await?.body)
     }
 
+    /// As [`Client::change`]; refused with [`ClientError::severe_impact`] if devices would be cut off.
+    pub(crate) async fn change_strictly(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: &Value,
+    ) -> Result<Value, ClientError> {
+        Ok(self.send(method, path, "", Some(body), Some("handling=strict")).await?.body)
+    }
+
     async fn send(
         &self,
         method: Method,
         path: &[&str],
         query: &str,
         body: Option<&Value>,
-        wait: Option<Duration>,
+        prefer: Option<&str>,
     ) -> Result<ApiAnswer, ClientError> {
         let typed = Typed { key: self.key_source.clone(), ..typed(path, body) };
         let mut url = self.base.clone();
@@ -159,8 +170,8 @@ impl Client {
         url.set_query(Some(query).filter(|query| !query.is_empty()));
         let mut request =
             self.http.request(method, url).basic_auth(&self.key.api_key, Some(self.key.secret_key.as_str()));
-        if let Some(wait) = wait {
-            request = request.header("Prefer", format!("wait={}", wait.as_secs()));
+        if let Some(prefer) = prefer {
+            request = request.header("Prefer", prefer);
         }
         if let Some(body) = body {
             request = request.json(body);
@@ -273,6 +284,14 @@ impl ClientError {
 
     pub(crate) fn is_code(&self, code: &str) -> bool {
         matches!(self, Self::Refused { body, .. } if body.code == code)
+    }
+
+    /// Why a strict change was refused.
+    pub(crate) fn severe_impact(&self) -> Option<&ImpactAnswer> {
+        match self {
+            Self::Refused { body, .. } if body.code == "IMPACT_SEVERE" => body.impact.as_ref(),
+            _ => None,
+        }
     }
 
     /// Names the places of its findings in these files.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     api_types::{CheckAnswer, FindingAnswer, ServedAnswer},
-    chain_tree,
+    chain_tree, impact,
     output::plain,
     style::{Style, Tone},
     wording::{self, Typed},
@@ -28,6 +28,9 @@ pub(crate) fn report(check: &CheckAnswer, typed: &Typed, style: Style) -> String
     };
     if !chain.is_empty() {
         let _ = write!(report, "\n\n{}", chain_tree::draw(chain, sent, style));
+    }
+    if let Some(impact) = &check.impact {
+        let _ = write!(report, "\n\n{}", impact::text(impact, style));
     }
     report
 }

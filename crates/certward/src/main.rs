@@ -17,6 +17,7 @@ mod connection;
 mod core_dumps;
 mod file_limit;
 mod findings;
+mod impact;
 mod input;
 mod local_upload;
 mod log;

@@ -1,11 +1,15 @@
 use serde::{Deserialize, Serialize};
 
+use super::impact::ImpactAnswer;
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ErrorAnswer {
     pub(crate) code: String,
     pub(crate) message: String,
     pub(crate) details: Vec<FindingAnswer>,
+    /// Of `IMPACT_SEVERE`.
+    pub(crate) impact: Option<ImpactAnswer>,
 }
 
 /// Text, since a newer server may send unknown codes.

@@ -1,6 +1,6 @@
 use serde::Deserialize;
 
-use super::finding::FindingAnswer;
+use super::{finding::FindingAnswer, impact::ImpactAnswer};
 
 /// All absent without a certificate.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -14,6 +14,8 @@ pub(crate) struct TlsAnswer {
     pub(crate) warnings: Vec<FindingAnswer>,
     pub(crate) waiting_for: Vec<String>,
     pub(crate) left_out: Vec<String>,
+    /// Of a change.
+    pub(crate) impact: Option<ImpactAnswer>,
 }
 
 impl TlsAnswer {

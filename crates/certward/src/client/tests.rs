@@ -2,7 +2,7 @@ use super::*;
 use crate::api_types::FindingAnswer;
 
 fn refused(status: u16, code: &str, retry_after: Option<u64>) -> String {
-    let body = ErrorAnswer { code: code.into(), message: "It is so.".into(), details: Vec::new() };
+    let body = ErrorAnswer { code: code.into(), message: "It is so.".into(), ..ErrorAnswer::default() };
     let status = StatusCode::from_u16(status).unwrap();
     let typed = Box::new(Typed::about("north"));
     ClientError::Refused { status, retry_after: retry_after.map(Duration::from_secs), body, typed }
@@ -26,7 +26,8 @@ fn refusals_say_what_to_do_next() {
         (KeySource::File("renewals.json".to_owned()), "The key in renewals.json is unknown"),
         (KeySource::Login("prod".parse().unwrap()), "`certward login --name prod --url "),
     ] {
-        let body = ErrorAnswer { code: "UNAUTHORIZED".into(), message: "No.".into(), details: Vec::new() };
+        let body =
+            ErrorAnswer { code: "UNAUTHORIZED".into(), message: "No.".into(), ..ErrorAnswer::default() };
         let typed = Box::new(Typed { key, ..Typed::about("north") });
         let text = ClientError::Refused { status: StatusCode::UNAUTHORIZED, retry_after: None, body, typed }
             .to_string();
@@ -47,8 +48,12 @@ fn findings_are_shown_one_by_one() {
         remedy: format!("mend {code}"),
         ..FindingAnswer::default()
     };
-    let body =
-        ErrorAnswer { code: "A".into(), message: "m".into(), details: vec![finding("A"), finding("B")] };
+    let body = ErrorAnswer {
+        code: "A".into(),
+        message: "m".into(),
+        details: vec![finding("A"), finding("B")],
+        impact: None,
+    };
     let status = StatusCode::UNPROCESSABLE_ENTITY;
     let text = ClientError::Refused { status, retry_after: None, body, typed: Box::default() }.to_string();
     assert!(text.contains("Do: mend A\n") && text.ends_with("Do: mend B"), "{text}");

@@ -48,6 +48,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         findings: findings.iter().map(api_types::FindingAnswer::from).collect(),
         serves: material.as_ref().map(served),
         found: chain.into_iter().map(ServedCertificate::from).collect(),
+        impact: None,
     };
     if args.json {
         output::say_json(&check)?;

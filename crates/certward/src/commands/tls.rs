@@ -2,6 +2,7 @@ mod accepted;
 mod diff;
 mod erase_version;
 mod rollback;
+mod severe_impact;
 mod upload;
 mod versions;
 
@@ -12,6 +13,7 @@ use certward_store::{Clock, SystemClock, Timestamp};
 use reqwest::Method;
 use serde_json::Value;
 
+use self::upload::SetMode;
 use super::{
     deployment_id,
     question::{self, Disconnected},
@@ -22,7 +24,8 @@ use crate::{
     api_types::{ClientCertificateAnswer, FailureAnswer, TlsAnswer},
     cli::{ConnectArgs, TlsCommand},
     client::Client,
-    findings, output,
+    findings, impact, output,
+    style::Style,
     table::TextTable,
     wording::Typed,
 };
@@ -37,7 +40,9 @@ pub(super) async fn run(command: TlsCommand) -> anyhow::Result<ExitCode> {
         }
         TlsCommand::Failures { id, connect } => failures(&id, &connect).await,
         TlsCommand::Check { id, upload, connect } => upload::check(&id, &upload, &connect).await,
-        TlsCommand::Set { id, upload, wait, connect } => upload::set(&id, &upload, wait, &connect).await,
+        TlsCommand::Set { id, upload, force, wait, connect } => {
+            upload::set(&id, &upload, SetMode { force, wait }, &connect).await
+        }
         TlsCommand::Versions { id, connect } => versions::list(&id, &connect).await,
         TlsCommand::Diff { id, from, to, connect } => diff::diff(&id, from, to, &connect).await,
         TlsCommand::Rollback { id, to, yes, wait, connect } => {
@@ -155,6 +160,9 @@ fn print(answer: &Value, typed: &Typed, connect: &ConnectArgs) -> anyhow::Result
     output::say(&sheet(&state, SystemClock.now()))?;
     if !state.warnings.is_empty() {
         output::say(&findings::text(&state.warnings, typed))?;
+    }
+    if let Some(of_change) = &state.impact {
+        output::say(&impact::text(of_change, Style::of_stdout()))?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use toml::de::{DeTable, DeValue};
 
 /// Path in the file, without indices of lists, and a line that is right. A test compares them with
 /// the keys and reads each.
-const EXAMPLES: [(&str, &str); 44] = [
+const EXAMPLES: [(&str, &str); 45] = [
     ("data_dir", "data_dir = \"/var/lib/certward\""),
     ("store", "store = \"postgres://USER:PASSWORD@HOST/DATABASE\""),
     ("role", "role = \"all\""),

@@ -29,7 +29,7 @@ const fn key(path: &'static str, kind: ValueKind) -> ConfigKey {
 }
 
 /// A test compares them with the documentation and the types.
-pub(super) const KEYS: [ConfigKey; 27] = [
+pub(super) const KEYS: [ConfigKey; 28] = [
     key("data_dir", ValueKind::Text),
     key("store", ValueKind::Text),
     key("role", ValueKind::Text),

@@ -26,6 +26,7 @@ pub(super) async fn finish(
 ) -> anyhow::Result<ExitCode> {
     let mut answer = answer;
     if wait {
+        let impact = answer.get("impact").cloned();
         let mut report = WaitReport::default();
         report.begin(&serde_json::from_value(answer)?);
         let waited = until_settled(client, &["deployments", id.as_str(), "tls"], &mut report).await;
@@ -35,6 +36,10 @@ pub(super) async fn finish(
                 "the certificate of {id} is stored, but not proven on every node yet; `certward tls show {id}` shows how it goes on"
             ),
         };
+        // Only the answer to the change has it.
+        if let (Value::Object(answer), Some(impact)) = (&mut answer, impact) {
+            answer.insert("impact".to_owned(), impact);
+        }
     }
     print(&answer, typed, connect)?;
     let status = serde_json::from_value::<TlsAnswer>(answer)?.status;

@@ -9,9 +9,9 @@ use certward_store::{Clock, DeploymentId, SystemClock};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::accepted;
+use super::{accepted, severe_impact};
 use crate::{
-    api_types::{CheckAnswer, FindingAnswer, TlsAnswer},
+    api_types::{CheckAnswer, FindingAnswer, ImpactAnswer, TlsAnswer},
     cli::{ConnectArgs, UploadArgs},
     client::{Client, ClientError},
     commands::deployment_id,
@@ -42,11 +42,27 @@ pub(super) async fn check(id: &str, upload: &UploadArgs, connect: &ConnectArgs) 
     Ok(if check.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// How `tls set` goes about it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SetMode {
+    /// Also if devices would be cut off.
+    pub(super) force: bool,
+    pub(super) wait: bool,
+}
+
+/// What is sent.
+struct UploadChange<'a> {
+    /// In place of a certificate that is set.
+    next: Option<&'a Value>,
+    /// Where none is.
+    first: &'a Value,
+}
+
 /// PUT, or POST without a certificate.
 pub(super) async fn set(
     id: &str,
     upload: &UploadArgs,
-    wait: bool,
+    SetMode { force, wait }: SetMode,
     connect: &ConnectArgs,
 ) -> anyhow::Result<ExitCode> {
     let id = deployment_id(id)?;
@@ -62,12 +78,9 @@ pub(super) async fn set(
         // One-way was read; if it has become two-way since, it stays so.
         next["tlsType"] = KEEP.into();
     }
-    let stored = async {
-        refuse_by_check(&client, &path, if before.is_set() { &next } else { &first }, &local.typed).await?;
-        put_or_post(&client, &path, before.is_set().then_some(&next), &first).await
-    };
-    let answer = stored.await.map_err(|error| error.with_files(&local.typed.files))?;
-    accepted::finish(&client, &id, answer, wait, &local.typed, connect).await
+    let change = UploadChange { next: before.is_set().then_some(&next), first: &first };
+    let stored = change.make(&client, &path, &id, force, &local.typed).await?;
+    accepted::finish(&client, &id, stored, wait, &local.typed, connect).await
 }
 
 fn read(id: &DeploymentId, upload: &UploadArgs) -> anyhow::Result<LocalUpload> {
@@ -105,22 +118,65 @@ fn refuse_here(local: &LocalUpload) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The server's check is limited apart from its changes. If it is used up, the upload decides.
-async fn refuse_by_check(
-    client: &Client,
-    path: &[&str; 3],
-    body: &Value,
-    typed: &Typed,
-) -> Result<(), ClientError> {
-    let path = [&path[..], &["check"]].concat();
-    let answer = match client.change(Method::POST, &path, Some(body)).await {
-        Err(error) if error.is_code("RATE_LIMITED") => return Ok(()),
-        answer => answer?,
-    };
-    let check: CheckAnswer = serde_json::from_value(answer).unwrap_or_default();
-    match check.accepted {
-        true => Ok(()),
-        false => Err(ClientError::refused_before(check.findings, typed.clone())),
+impl UploadChange<'_> {
+    /// After the server's check, which costs no change. A severe impact is decided on before.
+    async fn make(
+        &self,
+        client: &Client,
+        path: &[&str; 3],
+        id: &DeploymentId,
+        mut force: bool,
+        typed: &Typed,
+    ) -> anyhow::Result<Value> {
+        let with_files = |error: ClientError| error.with_files(&typed.files);
+        let impact = self.check(client, path, typed).await.map_err(with_files)?;
+        if let Some(severe) = impact.filter(|impact| !force && impact.is_severe()) {
+            severe_impact::decide(id, &severe)?;
+            force = true;
+        }
+        let refused = match self.send(client, path, force).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        // The check was used up, or devices connected meanwhile.
+        let Some(severe) = refused.severe_impact() else { return Err(with_files(refused).into()) };
+        severe_impact::decide(id, severe)?;
+        self.send(client, path, true).await.map_err(|error| with_files(error).into())
+    }
+
+    /// The server's check is limited apart from its changes. If it is used up, the upload decides.
+    async fn check(
+        &self,
+        client: &Client,
+        path: &[&str; 3],
+        typed: &Typed,
+    ) -> Result<Option<ImpactAnswer>, ClientError> {
+        let path = [&path[..], &["check"]].concat();
+        let body = self.next.unwrap_or(self.first);
+        let answer = match client.change(Method::POST, &path, Some(body)).await {
+            Err(error) if error.is_code("RATE_LIMITED") => return Ok(None),
+            answer => answer?,
+        };
+        let check: CheckAnswer = serde_json::from_value(answer).unwrap_or_default();
+        match check.accepted {
+            true => Ok(check.impact),
+            false => Err(ClientError::refused_before(check.findings, typed.clone())),
+        }
+    }
+
+    async fn send(&self, client: &Client, path: &[&str], force: bool) -> Result<Value, ClientError> {
+        let send = async |method, body| match force {
+            true => client.change(method, path, Some(body)).await,
+            false => client.change_strictly(method, path, body).await,
+        };
+        if let Some(next) = self.next {
+            match send(Method::PUT, next).await {
+                // Deleted since it was read.
+                Err(error) if error.is_code("TLS_NOT_FOUND") => {}
+                done => return done,
+            }
+        }
+        send(Method::POST, self.first).await
     }
 }
 
@@ -146,21 +202,4 @@ fn require_a_decision_on_client_cas(
 
 fn is_undecided(upload: &UploadArgs) -> bool {
     upload.client_ca.is_none() && !upload.one_way && !upload.keep_client_ca
-}
-
-/// `next`: in place of a certificate that is set.
-async fn put_or_post(
-    client: &Client,
-    path: &[&str],
-    next: Option<&Value>,
-    first: &Value,
-) -> Result<Value, ClientError> {
-    if let Some(next) = next {
-        match client.change(Method::PUT, path, Some(next)).await {
-            // Deleted since it was read.
-            Err(error) if error.is_code("TLS_NOT_FOUND") => {}
-            done => return done,
-        }
-    }
-    client.change(Method::POST, path, Some(first)).await
 }
