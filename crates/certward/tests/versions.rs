@@ -142,19 +142,26 @@ fn a_person_is_asked_before_a_rollback_that_trusts_fewer_devices() {
 fn a_key_is_erased_after_a_yes() {
     const ARGUMENTS: &[&str] = &["tls", "erase-version", "d1", "4"];
     for (answer, goes_on) in [("yes", true), ("", false)] {
-        let api = Script::new(vec![DONE]);
+        let api = Script::new(vec![DONE, VERSIONS]);
         let erased = at_a_terminal(&api, ARGUMENTS, Some(answer));
         assert!(erased.stderr.contains("private key of version 4 of d1 for good"), "{}", erased.stderr);
         assert_eq!(erased.code, if goes_on { 0 } else { 1 }, "{}", erased.stderr);
-        assert_eq!(api.asked_lines(), if goes_on { vec![ERASE] } else { vec![] });
+        assert_eq!(api.asked_lines(), if goes_on { vec![ERASE, GET_VERSIONS] } else { vec![] });
     }
-    let api = Script::new(vec![DONE]);
+    let api = Script::new(vec![DONE, LIMITED]);
     assert_eq!(at_a_terminal(&api, &[ARGUMENTS, &["--yes"]].concat(), None).code, 0);
     for (flags, stdout) in [(&[][..], "Erased the private key of version 4 of d1.\n"), (&["--json"], "")] {
-        let api = Script::new(vec![DONE]);
+        let api = Script::new(vec![DONE, LIMITED]);
         let erased = run(&api, &[ARGUMENTS, flags].concat());
         assert_eq!((erased.code, erased.stdout.as_str(), erased.stderr.as_str()), (0, stdout, ""));
     }
+    let same: Answer = (
+        200,
+        "",
+        r#"[{"version":6,"status":"running","keyFingerprint":"0a"},{"version":4,"keyFingerprint":"0a"}]"#,
+    );
+    let erased = run(&Script::new(vec![DONE, same]), ARGUMENTS);
+    assert!(erased.code == 0 && erased.stderr.contains("the same key is kept with"), "{}", erased.stderr);
 }
 
 #[test]

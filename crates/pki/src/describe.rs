@@ -6,6 +6,7 @@ use crate::certificate::Certificate;
 use crate::client_certificate::{shown_name, shown_serial};
 use crate::der::sequence;
 use crate::display::{SUBJECT_CHARS_MAX, escape};
+use crate::fingerprint;
 use crate::public_key::KeyKind;
 use crate::tbs::Tbs;
 
@@ -26,6 +27,9 @@ pub struct CertificateFacts {
     pub names: Vec<String>,
     /// The public key's kind.
     pub key_kind: KeyKind,
+    /// SHA-256 of the SubjectPublicKeyInfo, 64 lower-case hexadecimal digits: certificates of one
+    /// key have the same.
+    pub key_fingerprint: String,
     /// Its own key signed it.
     pub self_signed: bool,
     /// CA:TRUE.
@@ -59,6 +63,7 @@ impl CertificateFacts {
             not_before: certificate.not_before,
             not_after: certificate.not_after,
             key_kind: certificate.key_kind,
+            key_fingerprint: fingerprint(&certificate.spki),
             is_ca: certificate.is_ca,
             version: certificate.version,
         }

@@ -14,6 +14,8 @@ pub(crate) struct VersionAnswer {
     pub(crate) names: Vec<String>,
     pub(crate) issuer: String,
     pub(crate) key_kind: String,
+    /// Of versions with one key it is the same.
+    pub(crate) key_fingerprint: String,
     pub(crate) not_before: String,
     pub(crate) not_after: String,
     pub(crate) chain: Vec<ListedCertificateAnswer>,

@@ -65,6 +65,9 @@ pub(crate) struct VersionBody {
     /// The kind of the leaf's key.
     #[schema(value_type = KeyKindText)]
     key_kind: String,
+    /// SHA-256 of the leaf's public key (SubjectPublicKeyInfo): versions of one key have the same.
+    #[schema(value_type = FingerprintText)]
+    key_fingerprint: String,
     /// The leaf's notBefore, UTC.
     #[schema(value_type = UtcTimeText)]
     not_before: String,
@@ -137,6 +140,7 @@ impl From<VersionView> for VersionBody {
             serial: leaf.serial,
             fingerprint,
             key_kind: leaf.key_kind.to_string(),
+            key_fingerprint: leaf.key_fingerprint,
             not_before: wire_time::to_the_second(leaf.not_before),
             not_after: wire_time::to_the_second(leaf.not_after),
             chain: list(chain),

@@ -49,11 +49,12 @@ pub(super) async fn diff(id: &str, from: i64, to: i64, connect: &ConnectArgs) ->
 impl VersionDiff {
     fn of(from: &VersionAnswer, to: &VersionAnswer) -> Self {
         type Values = fn(&VersionAnswer) -> Vec<String>;
-        const PROPERTIES: [(&str, Values); 8] = [
+        const PROPERTIES: [(&str, Values); 9] = [
             ("tlsType", |version| vec![version.tls_type.clone()]),
             ("names", |version| version.names.clone()),
             ("issuer", |version| vec![version.issuer.clone()]),
             ("keyKind", |version| vec![version.key_kind.clone()]),
+            ("keyFingerprint", |version| vec![short(&version.key_fingerprint)]),
             ("notBefore", |version| vec![version.not_before.clone()]),
             ("notAfter", |version| vec![version.not_after.clone()]),
             ("clientCAs", |version| certificates(&version.client_cas)),
@@ -96,6 +97,7 @@ fn in_words(property: &str) -> &str {
     match property {
         "tlsType" => "type",
         "keyKind" => "kind of key",
+        "keyFingerprint" => "key",
         "notBefore" => "valid from",
         "notAfter" => "ends",
         "clientCAs" => "client CAs",
@@ -106,10 +108,14 @@ fn in_words(property: &str) -> &str {
 /// The fingerprint, too: a new certificate often has the subject of the one before.
 fn certificates(listed: &[ListedCertificateAnswer]) -> Vec<String> {
     let named = listed.iter().map(|ListedCertificateAnswer { subject, fingerprint }| {
-        let digits: String = fingerprint.chars().take(FINGERPRINT_DIGITS).collect();
-        format!("{subject} (sha256 {digits})")
+        format!("{subject} ({})", short(fingerprint))
     });
     named.collect()
+}
+
+fn short(fingerprint: &str) -> String {
+    let digits: String = fingerprint.chars().take(FINGERPRINT_DIGITS).collect();
+    format!("sha256 {digits}")
 }
 
 #[cfg(test)]
@@ -129,6 +135,7 @@ mod tests {
             names: vec!["a.example".to_owned(), "b.example".to_owned()],
             issuer: "CN=R10".to_owned(),
             key_kind: "RSA 2048".to_owned(),
+            key_fingerprint: "3a3b".repeat(16),
             not_before: "2034-02-01 00:00:00".to_owned(),
             not_after: "2034-05-01 00:00:00".to_owned(),
             chain: vec![certificate("CN=a.example", "0a0b"), certificate("CN=R10", "1a1b")],
@@ -144,6 +151,7 @@ mod tests {
         to.status = "running".to_owned();
         to.names = vec!["b.example".to_owned(), "c.example\u{1b}".to_owned()];
         to.key_kind = "ECDSA P-256".to_owned();
+        to.key_fingerprint = "4a4b".repeat(16);
         to.chain[0].fingerprint = "9f86".repeat(16);
         to.client_cas.clear();
         to.tls_type = "one-way".to_owned();
@@ -154,6 +162,7 @@ mod tests {
              type        - two-way\n            + one-way\n\
              names       - a.example\n            + c.example\\u{1b}\n\
              kind of key - RSA 2048\n            + ECDSA P-256\n\
+             key         - sha256 3a3b3a3b3a3b3a3b\n            + sha256 4a4b4a4b4a4b4a4b\n\
              client CAs  - CN=Devices (sha256 2a2b2a2b2a2b2a2b)\n\
              chain       - CN=a.example (sha256 0a0b0a0b0a0b0a0b)\n            + CN=a.example (sha256 9f869f869f869f86)"
         );
