@@ -6,9 +6,9 @@ use std::{
 
 use certward_test_support::AnyServer;
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    ClientConfig, ClientConnection, RootCertStore, SignatureScheme, StreamOwned,
     client::{Resumption, WebPkiServerVerifier},
-    crypto::{CryptoProvider, aws_lc_rs},
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs},
     sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
 };
@@ -86,6 +86,20 @@ impl Device {
     pub fn at(mut self, address: impl Into<IpAddr>) -> Self {
         self.address = Some(address.into());
         self
+    }
+
+    /// The same, of an old library: it verifies signatures of RSA keys only, and says so.
+    #[must_use]
+    pub fn verifying_rsa_only(self) -> Self {
+        let mut provider = aws_lc_rs::default_provider();
+        let algorithms = &mut provider.signature_verification_algorithms;
+        let is_rsa = |scheme: SignatureScheme| format!("{scheme:?}").starts_with("RSA_");
+        let mapping: Vec<_> =
+            algorithms.mapping.iter().copied().filter(|(scheme, _)| is_rsa(*scheme)).collect();
+        let all: Vec<_> = mapping.iter().flat_map(|(_, algorithms)| algorithms.iter().copied()).collect();
+        // Once for each device of a test.
+        *algorithms = WebPkiSupportedAlgorithms { all: all.leak(), mapping: mapping.leak() };
+        self.with_provider(provider)
     }
 
     #[must_use]
