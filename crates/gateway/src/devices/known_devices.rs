@@ -1,7 +1,7 @@
 //! Devices by their certificates: a known chain costs one hash.
 //!
-//! Keyed by the SHA-256 of trust scope, identity setting and chain as sent, as the cache of verified
-//! chains. Devices of one path share its value, which holds an example of a chain.
+//! Keyed by the SHA-256 of trust scope, identity setting and chain as sent, like the cache of
+//! verified chains. Devices of one path share its value, which holds an example of a chain.
 
 use std::{sync::Arc, time::Duration};
 

@@ -60,9 +60,9 @@ pub(crate) fn live_evidence(
     evidence
 }
 
-/// Sessions of each network with each offer, as in an hour of [`OfferHours`].
+/// Sessions of each network with each offer, as in an hour of [`HourlyOffers`].
 ///
-/// [`OfferHours`]: crate::devices::offer_hours::OfferHours
+/// [`HourlyOffers`]: crate::devices::hourly_offers::HourlyOffers
 fn weighed(sessions: HashMap<(ClientNetwork, Arc<ClientOffer>), u64>) -> Vec<LiveOffer> {
     let mut networks = HashMap::<ClientNetwork, u64>::new();
     for ((network, _), sessions) in &sessions {

@@ -1,10 +1,10 @@
 //! What the node knows of devices: who they are, what they offer, and which hosts they ask for.
 
+pub(crate) mod hourly_offers;
 pub(crate) mod known_devices;
 pub(crate) mod live_evidence;
 pub(crate) mod live_sessions;
 pub(crate) mod network;
-pub(crate) mod offer_hours;
 pub(crate) mod offer_weight;
 pub(crate) mod recorder;
 pub(crate) mod register;

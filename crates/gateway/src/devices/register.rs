@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use crate::{
     DevicesKept, Protocol,
     devices::{
+        hourly_offers::HourlyOffers,
         known_devices::{KnownDevices, Verified},
-        offer_hours::OfferHours,
         shared_offers::SharedOffers,
         sightings::Sightings,
     },
@@ -26,7 +26,7 @@ pub(crate) struct DeviceRegister {
     pub(crate) kept: DevicesKept,
     pub(crate) known: KnownDevices,
     pub(crate) offers: SharedOffers,
-    pub(crate) hours: Arc<OfferHours>,
+    pub(crate) hours: Arc<HourlyOffers>,
     pub(crate) sightings: Sightings,
     hour: Mutex<CurrentHour>,
     metrics: Arc<Metrics>,
@@ -134,7 +134,7 @@ impl DeviceRegister {
 }
 
 impl CurrentHour {
-    fn end(&mut self, hours: &OfferHours) {
+    fn end(&mut self, hours: &HourlyOffers) {
         self.ended = (self.number.div_euclid(HOURS_OF_A_DAY), hours.deployments());
     }
 }

@@ -21,7 +21,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::{task::yield_now, time::Instant};
 
 use crate::{
-    devices::offer_hours::OfferHours,
+    devices::hourly_offers::HourlyOffers,
     observe::{cause::Cause, metrics::Metrics},
     session::{session_facts::SessionFacts, token_bucket::TokenBucket},
 };
@@ -40,7 +40,7 @@ pub(crate) struct Registry {
     shards: Box<[Mutex<Shard>]>,
     shard_of: RandomState,
     metrics: Arc<Metrics>,
-    offers: Arc<OfferHours>,
+    offers: Arc<HourlyOffers>,
 }
 
 type Shard = HashMap<DeploymentId, DeploymentConnections>;
@@ -99,7 +99,7 @@ impl ConnectionSignal {
 }
 
 impl Registry {
-    pub(crate) fn new(metrics: Arc<Metrics>, offers: Arc<OfferHours>) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, offers: Arc<HourlyOffers>) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Self { shards, shard_of: RandomState::new(), metrics, offers }
     }
@@ -173,7 +173,7 @@ impl Registry {
         self.shards.iter().flat_map(of_shard).collect()
     }
 
-    /// Visits the connections, the newest first; those that come meanwhile may be left out.
+    /// Visits the connections, the newest first. Later ones may be left out.
     pub(crate) fn visit(&self, deployment: &DeploymentId, mut visit: impl FnMut(&ConnectionHandle)) {
         let mut before = u64::MAX;
         loop {

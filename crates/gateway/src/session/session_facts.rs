@@ -40,3 +40,14 @@ pub(crate) struct Newcomer {
     /// What verified its certificate: the client CAs, and their scope.
     pub(crate) trust: Option<(Arc<ClientTrust>, TrustScope)>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_facts_of_a_session_are_few() {
+        // Paid for each known device, beside its name and its certificate.
+        assert!(size_of::<SessionFacts>() <= 96, "{}", size_of::<SessionFacts>());
+    }
+}

@@ -174,7 +174,7 @@ async fn a_websocket_is_known_by_the_status_of_its_upgrade() {
 }
 
 #[tokio::test]
-async fn names_of_nobody_are_not_shown() {
+async fn names_that_are_no_hosts_of_the_deployment_are_not_shown() {
     let (world, servers, broker) = (
         World::with(Settings { default_deployment: Some(id("d")), ..settings() }).await,
         Authority::new("servers"),

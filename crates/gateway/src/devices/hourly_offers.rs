@@ -30,7 +30,7 @@ const OFFERS_MAX: usize = 64;
 const OFFERS_PER_NETWORK_MAX: usize = 16;
 
 #[derive(Debug, Default)]
-pub(crate) struct OfferHours {
+pub(crate) struct HourlyOffers {
     key: RandomState,
     tables: Mutex<OfferTables>,
 }
@@ -63,7 +63,7 @@ struct NetworkOffer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Uncounted;
 
-impl OfferHours {
+impl HourlyOffers {
     /// A session begins.
     pub(crate) fn began(
         &self,
@@ -212,7 +212,7 @@ mod tests {
         Arc::new(ClientOffer { versions: vec![number], ..ClientOffer::default() })
     }
 
-    fn begin(hours: &OfferHours, address: impl Into<IpAddr>, number: u16) -> SessionFacts {
+    fn begin(hours: &HourlyOffers, address: impl Into<IpAddr>, number: u16) -> SessionFacts {
         let (address, offer) = (address.into(), offer(number));
         let is_counted = hours.began(&id(), address, &offer).is_ok();
         SessionFacts {
@@ -234,7 +234,7 @@ mod tests {
     }
 
     /// Sessions, networks, weight and largest, by offer.
-    fn ended(hours: &OfferHours) -> BTreeMap<u16, [u64; 4]> {
+    fn ended(hours: &HourlyOffers) -> BTreeMap<u16, [u64; 4]> {
         let of = |hour: OfferHour| {
             assert_eq!((hour.deployment, hour.day), (id(), 7));
             (hour.offer.versions[0], [hour.sessions, hour.networks, hour.weight, hour.largest])
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_network_weighs_one_and_is_split_by_its_sessions() {
-        let hours = OfferHours::default();
+        let hours = HourlyOffers::default();
         let (first, second) = (address(1, 1), address(1, 2));
         let sessions = [(first, 1), (second, 1), (second, 1), (second, 2), (address(2, 1), 1)];
         let live: Vec<_> = sessions.map(|(address, number)| begin(&hours, address, number)).into();
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn short_sessions_one_after_the_other_count_as_one() {
-        let hours = OfferHours::default();
+        let hours = HourlyOffers::default();
         for _ in 0..50 {
             hours.ended(&id(), &begin(&hours, address(1, 1), 1));
         }
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn what_exceeds_a_bound_is_not_counted_and_takes_nothing_away() {
-        let hours = OfferHours::default();
+        let hours = HourlyOffers::default();
         let max = u16::try_from(OFFERS_PER_NETWORK_MAX).unwrap();
         let of_network: Vec<_> = (0..=max).map(|number| begin(&hours, address(1, 1), number)).collect();
         let refused = of_network.iter().filter(|facts| !facts.is_counted).count();
@@ -334,7 +334,7 @@ mod tests {
     proptest! {
         #[test]
         fn hours_are_those_of_a_plain_model(steps in steps()) {
-            let (hours, mut model) = (OfferHours::default(), Model::new());
+            let (hours, mut model) = (HourlyOffers::default(), Model::new());
             let mut live = Vec::new();
             for step in steps.into_iter().chain([Step::EndHour, Step::EndHour]) {
                 match step {
@@ -366,8 +366,8 @@ mod tests {
             stranger_in_a_devices_network: bool,
             lasts: bool,
         ) {
-            let alone = OfferHours::default();
-            let together = OfferHours::default();
+            let alone = HourlyOffers::default();
+            let together = HourlyOffers::default();
             for hours in [&alone, &together] {
                 // 50 devices of 50 networks, of which 5 offer something else.
                 (0..50_u16).for_each(|device| drop(begin(hours, address(device, 9), u16::from(device % 10 == 0))));
