@@ -3,9 +3,11 @@
 mod alert;
 mod audit;
 mod deployment;
+mod device;
 mod ending;
 mod finding;
 mod impact;
+mod session;
 mod tls;
 mod version;
 
@@ -18,9 +20,11 @@ pub(crate) use self::{
     alert::{AlertAnswer, AlertTestAnswer, ChannelAnswer, DeliveryAnswer},
     audit::AuditAnswer,
     deployment::{BrokerTroubleAnswer, DeploymentAnswer},
+    device::{DeviceAnswer, DeviceSummaryAnswer, OfferAnswer},
     ending::EndingAnswer,
     finding::{ErrorAnswer, FindingAnswer},
     impact::{ImpactAnswer, RefusedAnswer},
+    session::{ClosedSessionsAnswer, SessionAnswer, SessionsAnswer},
     tls::TlsAnswer,
     version::{ListedCertificateAnswer, VersionAnswer},
 };

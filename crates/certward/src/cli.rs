@@ -9,6 +9,7 @@ mod config;
 mod config_args;
 mod connect;
 mod deployment;
+mod devices;
 mod doctor;
 mod expiring;
 mod init;
@@ -22,6 +23,7 @@ mod project;
 mod rekey;
 mod restore;
 mod serve;
+mod sessions;
 mod time_span;
 mod tls;
 
@@ -37,6 +39,7 @@ pub(crate) use self::{
     config_args::ConfigArgs,
     connect::{ApiArgs, ConnectArgs},
     deployment::{DeploymentArgs, DeploymentCommand, DeploymentSettingArgs},
+    devices::{DevicesArgs, DevicesCommand},
     doctor::DoctorArgs,
     expiring::ExpiringArgs,
     init::InitArgs,
@@ -49,6 +52,7 @@ pub(crate) use self::{
     rekey::RekeyArgs,
     restore::RestoreArgs,
     serve::ServeArgs,
+    sessions::{SessionFilterArgs, SessionsArgs, SessionsCommand},
     tls::{TlsArgs, TlsCommand, UploadArgs},
 };
 
@@ -123,6 +127,10 @@ pub(crate) enum Command {
     Deployment(DeploymentArgs),
     /// The certificate of a deployment
     Tls(TlsArgs),
+    /// The devices of a deployment: which there are, and what they can verify
+    Devices(DevicesArgs),
+    /// The sessions of a deployment's devices, on all nodes
+    Sessions(SessionsArgs),
     /// API keys
     Key(KeyArgs),
     /// All deployments, those that need attention first

@@ -34,7 +34,17 @@ struct ApiAnswer {
     body: Value,
     /// The query of the list's next page.
     next: Option<String>,
-    silent_nodes: Option<String>,
+    /// As the API names them; `*` for all but the one that answers.
+    silent_nodes: Vec<String>,
+}
+
+/// A page of a list.
+pub(crate) struct ListPage {
+    pub(crate) items: Vec<Value>,
+    /// The query of the next page.
+    pub(crate) next: Option<String>,
+    /// Nodes that have not answered what is in it.
+    pub(crate) silent_nodes: Vec<String>,
 }
 
 const SILENT_NODES: header::HeaderName = header::HeaderName::from_static("certward-silent-nodes");
@@ -93,36 +103,50 @@ impl Client {
     }
 
     /// What all nodes say, and those that have not answered, as the API names them.
-    pub(crate) async fn get_of_nodes(&self, path: &[&str]) -> Result<(Value, Option<String>), ClientError> {
+    pub(crate) async fn get_of_nodes(&self, path: &[&str]) -> Result<(Value, Vec<String>), ClientError> {
         let ApiAnswer { body, silent_nodes, .. } = self.send(Method::GET, path, "", None, None).await?;
         Ok((body, silent_nodes))
     }
 
+    pub(crate) async fn get_where(&self, path: &[&str], query: &str) -> Result<Value, ClientError> {
+        Ok(self.send(Method::GET, path, query, None, None).await?.body)
+    }
+
     /// The first page of a list.
     pub(crate) async fn page(&self, path: &[&str], query: &str) -> Result<Vec<Value>, ClientError> {
-        Ok(self.list_page(path, query).await?.0)
+        Ok(self.list_page(path, query).await?.items)
     }
 
     /// All pages of a list.
     pub(crate) async fn pages(&self, path: &[&str], query: &str) -> Result<Vec<Value>, ClientError> {
-        let (mut items, mut next) = self.list_page(path, query).await?;
-        for _ in 1..PAGES_MAX {
-            let Some(query) = next else { return Ok(items) };
-            let (more, after) = self.list_page(path, &query).await?;
-            items.extend(more);
-            next = after;
+        Ok(self.pages_of_nodes(path, query).await?.0)
+    }
+
+    /// All pages of a list, and the nodes that have not answered for one of them.
+    pub(crate) async fn pages_of_nodes(
+        &self,
+        path: &[&str],
+        query: &str,
+    ) -> Result<(Vec<Value>, Vec<String>), ClientError> {
+        let (mut items, mut silent) = (Vec::new(), Vec::new());
+        let mut next = Some(query.to_owned());
+        for _ in 0..PAGES_MAX {
+            let Some(query) = next else { return Ok((items, silent)) };
+            let page = self.list_page(path, &query).await?;
+            items.extend(page.items);
+            silent.extend(
+                page.silent_nodes.into_iter().filter(|node| !silent.contains(node)).collect::<Vec<_>>(),
+            );
+            next = page.next;
         }
         Err(self.foreign(StatusCode::OK))
     }
 
-    /// A page of a list, with the query of the next.
-    pub(crate) async fn list_page(
-        &self,
-        path: &[&str],
-        query: &str,
-    ) -> Result<(Vec<Value>, Option<String>), ClientError> {
+    pub(crate) async fn list_page(&self, path: &[&str], query: &str) -> Result<ListPage, ClientError> {
         match self.send(Method::GET, path, query, None, None).await? {
-            ApiAnswer { body: Value::Array(items), next, .. } => Ok((items, next)),
+            ApiAnswer { body: Value::Array(items), next, silent_nodes } => {
+                Ok(ListPage { items, next, silent_nodes })
+            }
             ApiAnswer { .. } => Err(self.foreign(StatusCode::OK)),
         }
     }
@@ -151,6 +175,15 @@ impl Client {
         body: &Value,
     ) -> Result<Value, ClientError> {
         Ok(self.send(method, path, "", Some(body), Some("handling=strict")).await?.body)
+    }
+
+    pub(crate) async fn change_where(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &str,
+    ) -> Result<Value, ClientError> {
+        Ok(self.send(method, path, query, None, None).await?.body)
     }
 
     async fn send(
@@ -188,7 +221,8 @@ impl Client {
         if status.is_success() {
             let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
             let next = text(header::LINK).and_then(next_query).map(str::to_owned);
-            let silent_nodes = text(SILENT_NODES).map(str::to_owned);
+            let nodes = text(SILENT_NODES).unwrap_or_default().split(',').map(str::trim);
+            let silent_nodes = nodes.filter(|node| !node.is_empty()).map(str::to_owned).collect();
             let body = match bytes.is_empty() {
                 true => Value::Null,
                 false => serde_json::from_slice(&bytes).map_err(|_| self.foreign(status))?,

@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod config;
 mod deployment;
+mod devices;
 mod doctor;
 mod end_urgency;
 mod expiring;
@@ -27,6 +28,8 @@ mod question;
 mod rekey;
 mod restore;
 mod serve;
+mod sessions;
+mod silent_nodes;
 mod status;
 mod tls;
 mod wait;
@@ -34,6 +37,7 @@ mod wait;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use certward_pki::DeviceId;
 use certward_store::{ChannelId, DeploymentId, IdError, ProjectId};
 
 use crate::{
@@ -66,6 +70,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Expiring(args) => block_on(expiring::run(args)),
         Command::Alert(args) => block_on(alert::run(args.command)),
         Command::Audit(args) => audit::run(args.command),
+        Command::Devices(args) => block_on(devices::run(args)),
+        Command::Sessions(args) => block_on(sessions::run(args)),
         Command::Nodes(connect) => block_on(nodes::run(connect)),
         Command::Login(args) => block_on(login::run(args)),
         Command::Logout(args) => logout::run(&args),
@@ -95,6 +101,11 @@ fn project_id(text: &str) -> Result<ProjectId, UsageError> {
 
 fn channel_id(text: &str) -> Result<ChannelId, UsageError> {
     ChannelId::parse(text).map_err(|rule| wrong_id("channel", text, rule))
+}
+
+fn device_id(text: &str) -> Result<DeviceId, UsageError> {
+    let wrong = "is not a device id: 32 hexadecimal digits, the first column of `certward devices ID`";
+    DeviceId::parse(text).ok_or_else(|| UsageError::new(format!("{text:?} {wrong}")))
 }
 
 fn wrong_id(what: &str, text: &str, rule: IdError) -> UsageError {

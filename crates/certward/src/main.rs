@@ -15,6 +15,7 @@ mod commands;
 mod config;
 mod connection;
 mod core_dumps;
+mod csv;
 mod file_limit;
 mod findings;
 mod impact;

@@ -17,6 +17,7 @@ use self::upload::SetMode;
 use super::{
     deployment_id,
     question::{self, Disconnected},
+    silent_nodes,
     wait::{WaitReport, Waited, until_settled},
 };
 use crate::{
@@ -59,9 +60,7 @@ async fn failures(id: &str, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
     let id = deployment_id(id)?;
     let path = ["deployments", id.as_str(), "tls", "failures"];
     let (answer, silent) = Client::new(connect)?.get_of_nodes(&path).await?;
-    if let Some(silent) = silent {
-        output::note(&missing(&silent));
-    }
+    silent_nodes::note(&silent, "their failures are missing here");
     if connect.json {
         output::say_json(&answer)?;
         return Ok(ExitCode::SUCCESS);
@@ -69,15 +68,6 @@ async fn failures(id: &str, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
     let failures: Vec<FailureAnswer> = serde_json::from_value(answer)?;
     output::say(&list(&failures, SystemClock.now()))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// `*`: all but the one that answers.
-fn missing(silent: &str) -> String {
-    let which = match silent {
-        "*" => "the other nodes could not be asked".to_owned(),
-        _ => format!("no answer in time from {}", output::plain(silent)),
-    };
-    format!("certward: {which}; their failures are missing here (`certward nodes` shows the nodes)")
 }
 
 /// The certificate follows its failure on lines of its own: in columns it would be too wide.
@@ -246,15 +236,6 @@ mod tests {
             "at (UTC)             address      server name  tls  cause    what to do\n\
              2034-04-11 02:00:00  192.0.2.7:1  -            -    timeout  -"
         );
-    }
-
-    #[test]
-    fn nodes_that_have_not_answered_are_named() {
-        assert_eq!(
-            missing("n2, n3\n"),
-            "certward: no answer in time from n2, n3\\u{a}; their failures are missing here (`certward nodes` shows the nodes)"
-        );
-        assert!(missing("*").contains("the other nodes could not be asked"));
     }
 
     #[test]

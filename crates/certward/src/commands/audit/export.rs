@@ -7,13 +7,13 @@ pub(super) async fn run(connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
     let client = Client::new(connect)?;
     let mut query = Some("order=oldest&limit=1000".to_owned());
     while let Some(wanted) = query {
-        let (rows, next) = client.list_page(&["audit"], &wanted).await?;
-        for row in &rows {
+        let page = client.list_page(&["audit"], &wanted).await?;
+        for row in &page.items {
             if output::say_json_row(row)?.is_break() {
                 return Ok(ExitCode::SUCCESS);
             }
         }
-        query = next;
+        query = page.next;
     }
     Ok(ExitCode::SUCCESS)
 }
