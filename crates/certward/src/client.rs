@@ -167,7 +167,8 @@ impl Client {
         Ok(self.send(method, path, "", body, None).await?.body)
     }
 
-    /// As [`Client::change`]; refused with [`ClientError::severe_impact`] if devices would be cut off.
+    /// As [`Client::change`], but refused if devices would be cut off: see
+    /// [`ClientError::severe_impact`].
     pub(crate) async fn change_strictly(
         &self,
         method: Method,
@@ -240,7 +241,7 @@ impl Client {
         Err(ClientError::Refused {
             status,
             retry_after: seconds("retry-after").map(Duration::from_secs),
-            body,
+            body: Box::new(body),
             typed: Box::new(typed),
         })
     }
@@ -308,7 +309,7 @@ pub(crate) enum ClientError {
     /// Judged before the change was asked for: none is used up.
     RefusedBefore { findings: Vec<FindingAnswer>, typed: Box<Typed> },
     /// The API refused what was typed.
-    Refused { status: StatusCode, retry_after: Option<Duration>, body: ErrorAnswer, typed: Box<Typed> },
+    Refused { status: StatusCode, retry_after: Option<Duration>, body: Box<ErrorAnswer>, typed: Box<Typed> },
 }
 
 impl ClientError {

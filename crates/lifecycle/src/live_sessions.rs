@@ -73,7 +73,8 @@ pub struct LiveEvidence {
     pub offers: Vec<LiveOffer>,
 }
 
-/// Sessions whose ClientHello offered the same, weighed as an [`OfferHour`](certward_store::OfferHour).
+/// Sessions whose ClientHello offered the same, weighed as an
+/// [`OfferHour`](certward_store::OfferHour).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LiveOffer {

@@ -1,4 +1,4 @@
-use crate::short_hash::{hexadecimal, short_hash};
+use crate::short_hash::short_hash;
 use crate::tbs::Tbs;
 
 /// Identifies a device's certificate: 16 bytes of the SHA-256 of its issuer, serial and public key.

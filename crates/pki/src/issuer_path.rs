@@ -13,7 +13,7 @@ use crate::client_verifier::signers_among;
 use crate::normal_form::is_about_policies;
 use crate::normal_name::normal_name;
 use crate::path_candidates::path_candidates;
-use crate::short_hash::{hexadecimal, short_hash};
+use crate::short_hash::short_hash;
 use crate::signed::{SignatureVerdict, Signed};
 use crate::tbs::{Extension, Tbs};
 use crate::{ClientTrust, fingerprint};
@@ -35,7 +35,8 @@ pub struct IssuerPath {
     pub example: Vec<Vec<u8>>,
     /// The notAfter of the example's first certificate.
     pub example_not_after: OffsetDateTime,
-    /// The client CA that it leads to: its fingerprint (SHA-256 of the DER, lower-case hexadecimal).
+    /// The client CA that it leads to: its fingerprint (SHA-256 of the DER, lower-case
+    /// hexadecimal).
     pub client_ca: Box<str>,
 }
 
@@ -52,7 +53,7 @@ impl IssuerPath {
         let leaf = Link::read(end_entity)?;
         let issuers: Vec<_> = candidates.iter().filter_map(|der| Link::read(der)).collect();
         let anchors: Vec<_> = trust.anchors().iter().filter_map(|der| Link::read(der)).collect();
-        let path = Search { issuers: &issuers, anchors: &anchors }.path_above(&leaf, &[])?;
+        let path = PathSearch { issuers: &issuers, anchors: &anchors }.path_above(&leaf, &[])?;
         let anchor = path.last()?;
         // The root itself leads no farther than the client CA.
         let is_root = |link: &Link<'_>| link.subject == link.issuer && link.tbs.spki == anchor.tbs.spki;
@@ -121,12 +122,12 @@ impl<'a> Link<'a> {
     }
 }
 
-struct Search<'a> {
+struct PathSearch<'a> {
     issuers: &'a [Link<'a>],
     anchors: &'a [Link<'a>],
 }
 
-impl<'a> Search<'a> {
+impl<'a> PathSearch<'a> {
     /// Up to an anchor; anchors first, as webpki. `path_candidates` bounds the search.
     fn path_above(&self, subject: &Link<'_>, below: &[&'a Link<'a>]) -> Option<Vec<&'a Link<'a>>> {
         let is_named = |issuer: &&Link<'_>| issuer.subject == subject.issuer;

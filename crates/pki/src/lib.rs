@@ -3,6 +3,10 @@
 //! Material can be served: the chain links, the key fits the leaf, client trust has an anchor. No
 //! I/O, no clock, no async: other input is in [`Circumstances`]. Start at [`judge`].
 
+// First: its macro is for those below.
+#[macro_use]
+mod short_hash;
+
 mod as_of;
 mod bundle;
 mod certificate;
@@ -53,7 +57,6 @@ mod root_change;
 mod rules;
 mod served_chain;
 mod severity;
-mod short_hash;
 mod signed;
 mod tbs;
 mod text;

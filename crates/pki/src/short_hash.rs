@@ -52,8 +52,6 @@ macro_rules! hexadecimal {
     };
 }
 
-pub(crate) use hexadecimal;
-
 pub(crate) fn parse(text: &str) -> Option<[u8; 16]> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),

@@ -79,16 +79,16 @@ impl<'a> Tbs<'a> {
     }
 
     /// In order; ends at the first one that cannot be read.
-    pub(crate) fn extensions(&self) -> Extensions<'a> {
+    pub(crate) fn extensions(&self) -> ExtensionList<'a> {
         let mut fields = self.after_key;
         while let Some(&first) = fields.first() {
-            let Ok((rest, field)) = Any::from_der(fields) else { return Extensions(None) };
+            let Ok((rest, field)) = Any::from_der(fields) else { return ExtensionList(None) };
             if first == EXTENSIONS {
-                return Extensions(sequence(field.data).map(|(_, extensions)| extensions));
+                return ExtensionList(sequence(field.data).map(|(_, extensions)| extensions));
             }
             fields = rest;
         }
-        Extensions(Some(&[]))
+        ExtensionList(Some(&[]))
     }
 }
 
@@ -104,9 +104,9 @@ pub(crate) struct Extension<'a> {
 pub(crate) struct UnreadableExtensions;
 
 /// What is left of the extensions; `None` if it cannot be read.
-pub(crate) struct Extensions<'a>(Option<&'a [u8]>);
+pub(crate) struct ExtensionList<'a>(Option<&'a [u8]>);
 
-impl<'a> Iterator for Extensions<'a> {
+impl<'a> Iterator for ExtensionList<'a> {
     type Item = Result<Extension<'a>, UnreadableExtensions>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -13,7 +13,7 @@ const LINK: &str = "Link";
 const PREFERENCE_APPLIED: &str = "Preference-Applied";
 
 /// With `Prefer: handling`.
-const HANDLED: [&str; 3] = ["createTls", "replaceTls", "checkTls"];
+const HANDLED: [&str; 4] = ["createTls", "replaceTls", "rollbackTls", "checkTls"];
 
 /// Lists that come in pages.
 const PAGED: [&str; 4] = ["listExpiring", "listAlerts", "listAudit", "listDevices"];

@@ -228,6 +228,7 @@ fn own_refusals(operation: &str, path: &str) -> Vec<RefusalExample> {
                 TlsError::VersionInService(VersionId(9)).into(),
                 TlsError::KeepsChanging.into(),
                 Error::VersionErased(VersionId(7)),
+                severe_impact(),
             ]);
             errors.extend(wrong(r#"{"version":"seven"}"#, |it| {
                 it.version("version");

@@ -91,6 +91,22 @@ async fn a_severe_impact_is_a_warning_unless_a_strict_request_is_refused_for_it(
     }
 }
 
+/// A change like any other.
+#[tokio::test]
+async fn a_rollback_has_an_impact_and_a_strict_one_is_refused_for_it() {
+    let world = world(&Authority::new("old root"), connected()).await;
+    let other = Authority::new("new root").server(&[HOST]).one_way();
+    let put = world.request("PUT", TLS).json(&other).send().await;
+    assert_eq!(put.status, 200, "{}", put.text);
+    let first = world.get("/deployments/ge6a1a75/tls/versions").send().await.json();
+    let first = json!({"version": first[1]["version"]});
+    let roll_back = || world.post("/deployments/ge6a1a75/tls/rollback").json(&first);
+    let refused = strict(roll_back()).send().await;
+    assert_eq!((refused.status, refused.code()), (422, "IMPACT_SEVERE".to_owned()));
+    let done = roll_back().send().await;
+    assert_eq!((done.status, &done.json()["impact"]["severity"]), (200, &json!("severe")), "{}", done.text);
+}
+
 #[tokio::test]
 async fn every_part_of_an_impact_is_in_the_answer() {
     let ca = Authority::new("root");

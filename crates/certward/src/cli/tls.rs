@@ -71,7 +71,7 @@ pub(crate) enum TlsCommand {
         id: String,
         #[command(flatten)]
         upload: UploadArgs,
-        /// Also if connected devices would be cut off; on a terminal it asks otherwise, in a script it exits with 1
+        /// Also if devices would be cut off: otherwise a person is asked, and a script gets exit 1
         #[arg(long, short)]
         force: bool,
         /// Wait until every node has proven that it serves it; exit 1 if one cannot

@@ -5,8 +5,13 @@ fn refused(status: u16, code: &str, retry_after: Option<u64>) -> String {
     let body = ErrorAnswer { code: code.into(), message: "It is so.".into(), ..ErrorAnswer::default() };
     let status = StatusCode::from_u16(status).unwrap();
     let typed = Box::new(Typed::about("north"));
-    ClientError::Refused { status, retry_after: retry_after.map(Duration::from_secs), body, typed }
-        .to_string()
+    ClientError::Refused {
+        status,
+        retry_after: retry_after.map(Duration::from_secs),
+        body: Box::new(body),
+        typed,
+    }
+    .to_string()
 }
 
 #[test]
@@ -29,8 +34,13 @@ fn refusals_say_what_to_do_next() {
         let body =
             ErrorAnswer { code: "UNAUTHORIZED".into(), message: "No.".into(), ..ErrorAnswer::default() };
         let typed = Box::new(Typed { key, ..Typed::about("north") });
-        let text = ClientError::Refused { status: StatusCode::UNAUTHORIZED, retry_after: None, body, typed }
-            .to_string();
+        let text = ClientError::Refused {
+            status: StatusCode::UNAUTHORIZED,
+            retry_after: None,
+            body: Box::new(body),
+            typed,
+        }
+        .to_string();
         assert!(text.contains(says) && !text.contains("CERTWARD_API_KEY"), "{text}");
     }
     let unreachable = ClientError::Unreachable {
@@ -55,7 +65,9 @@ fn findings_are_shown_one_by_one() {
         impact: None,
     };
     let status = StatusCode::UNPROCESSABLE_ENTITY;
-    let text = ClientError::Refused { status, retry_after: None, body, typed: Box::default() }.to_string();
+    let text =
+        ClientError::Refused { status, retry_after: None, body: Box::new(body), typed: Box::default() }
+            .to_string();
     assert!(text.contains("Do: mend A\n") && text.ends_with("Do: mend B"), "{text}");
 }
 

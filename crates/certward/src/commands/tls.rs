@@ -13,7 +13,6 @@ use certward_store::{Clock, SystemClock, Timestamp};
 use reqwest::Method;
 use serde_json::Value;
 
-use self::upload::SetMode;
 use super::{
     deployment_id,
     question::{self, Disconnected},
@@ -42,7 +41,7 @@ pub(super) async fn run(command: TlsCommand) -> anyhow::Result<ExitCode> {
         TlsCommand::Failures { id, connect } => failures(&id, &connect).await,
         TlsCommand::Check { id, upload, connect } => upload::check(&id, &upload, &connect).await,
         TlsCommand::Set { id, upload, force, wait, connect } => {
-            upload::set(&id, &upload, SetMode { force, wait }, &connect).await
+            upload::set(&id, &upload, upload::SetMode { force, wait }, &connect).await
         }
         TlsCommand::Versions { id, connect } => versions::list(&id, &connect).await,
         TlsCommand::Diff { id, from, to, connect } => diff::diff(&id, from, to, &connect).await,

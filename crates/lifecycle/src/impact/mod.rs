@@ -1,8 +1,8 @@
 //! What a change would do to devices now connected or known: facts of this deployment's sessions,
 //! known devices, ClientHellos and hosts, and the pure judgement of them.
 //!
-//! It compares the newest upload with the proposed one. An ordinary renewal, of the same names, root
-//! and kind of key, has no impact.
+//! It compares the newest upload with the proposed one. An ordinary renewal, of the same names,
+//! root and kind of key, has no impact.
 
 mod evidence;
 mod judgement;

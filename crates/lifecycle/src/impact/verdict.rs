@@ -34,8 +34,8 @@ pub enum ImpactSeverity {
     None,
     /// Known devices are affected, or few offers.
     Notable,
-    /// Connected devices would be refused, a host in use is lost, devices may not know the new root,
-    /// or a share of them cannot verify the new key.
+    /// Connected devices would be refused, a host in use is lost, devices may not know the new
+    /// root, or a share of them cannot verify the new key.
     Severe,
 }
 

@@ -26,7 +26,8 @@ pub(crate) struct RollbackBody {
 /// judged as it stands now, and refused like an upload, as when it has expired; otherwise it is a
 /// new version. Counted on its own, apart from POST and PUT.
 #[utoipa::path(post, path = "/deployments/{id}/tls/rollback", tag = "tls", operation_id = "rollbackTls",
-    params(("id" = DeploymentIdText, Path, description = "The deployment's id.")),
+    params(("id" = DeploymentIdText, Path, description = "The deployment's id."),
+        ("Prefer" = Option<String>, Header, example = "handling=strict", description = "`handling=strict`: a severe impact is 422 `IMPACT_SEVERE`, and nothing is stored. What is not understood is ignored.")),
     request_body = RollbackBody,
     responses((status = 200, description = "Stored; `pending` until every counted node has proven it.", body = TlsBody)))]
 pub(crate) async fn rollback(

@@ -138,7 +138,7 @@ impl UploadChange<'_> {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
-        // The check was used up, or devices connected meanwhile.
+        // The check was used up, or devices have connected since.
         let Some(severe) = refused.severe_impact() else { return Err(with_files(refused).into()) };
         severe_impact::decide(id, severe)?;
         self.send(client, path, true).await.map_err(|error| with_files(error).into())
