@@ -108,7 +108,7 @@ impl MixedFleet {
         }
     }
 
-    /// Every device that is not connected connects: certward serves what it accepts, and accepts it.
+    /// Every device that is not connected connects: it accepts what is served, and is accepted.
     #[track_caller]
     pub fn come_back(&mut self, host: &str) {
         for (device, node, name, session) in &mut self.rustls {

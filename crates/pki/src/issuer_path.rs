@@ -20,16 +20,16 @@ use crate::{ClientTrust, fingerprint};
 
 /// Identifies an [`IssuerPath`] within a deployment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PathId(pub [u8; 16]);
+pub struct IssuerPathId(pub [u8; 16]);
 
-hexadecimal!(PathId);
+hexadecimal!(IssuerPathId);
 
 /// How a device's certificate leads to a client CA: devices of one path are trusted alike, but for
 /// their dates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuerPath {
     /// Identifies it.
-    pub id: PathId,
+    pub id: IssuerPathId,
     /// A device's certificate of this path, DER, and those of the intermediates that it sent that
     /// can lead to a client CA.
     pub example: Vec<Vec<u8>>,
@@ -60,7 +60,7 @@ impl IssuerPath {
         let sent: Vec<&[u8]> = issuers.iter().filter(|link| !is_root(link)).map(|link| link.der).collect();
         let (_, validity) = Validity::from_der(leaf.tbs.validity).ok()?;
         Some(Self {
-            id: PathId::of(&leaf, &sent, &path)?,
+            id: IssuerPathId::of(&leaf, &sent, &path)?,
             example_not_after: validity.not_after.to_datetime(),
             example: std::iter::once(leaf.der).chain(sent).map(<[u8]>::to_vec).collect(),
             client_ca: fingerprint(anchor.der).into(),
@@ -68,7 +68,7 @@ impl IssuerPath {
     }
 }
 
-impl PathId {
+impl IssuerPathId {
     /// Of all that decides on trust: names and keys of those above the leaf, so that a CA can be
     /// renewed; what was sent beside the leaf, in any order; and the leaf's own part.
     fn of(leaf: &Link<'_>, sent: &[&[u8]], path: &[&Link<'_>]) -> Option<Self> {

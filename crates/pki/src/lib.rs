@@ -87,7 +87,7 @@ pub use finding::{Field, Finding, Item};
 pub use fingerprint::fingerprint;
 pub use host_name::{HostName, HostNameError};
 pub use intake::{Judgement, judge};
-pub use issuer_path::{IssuerPath, PathId};
+pub use issuer_path::{IssuerPath, IssuerPathId};
 pub use material::Material;
 pub use no_entry_point::NoEntryPoint;
 pub use normal_form::without_critical_policies;

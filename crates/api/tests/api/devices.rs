@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use certward_lifecycle::LiveSession;
-use certward_pki::{ClientOffer, DeviceCertificate, DeviceId, IssuerPath, PathId};
+use certward_pki::{ClientOffer, DeviceCertificate, DeviceId, IssuerPath, IssuerPathId};
 use certward_store::{
     AuditPage, DeploymentId, DeviceBatch, DeviceSighting, HostSighting, OfferHour, Scope, Timestamp,
 };
@@ -25,7 +25,7 @@ fn device_id(number: u8) -> DeviceId {
 
 fn device(number: u8, now: Timestamp) -> DeviceCertificate {
     let path = IssuerPath {
-        id: PathId([9; 16]),
+        id: IssuerPathId([9; 16]),
         example: vec![vec![number]],
         example_not_after: now.after(Duration::from_secs(86_400)).to_time(),
         client_ca: "c0de".repeat(16).into(),

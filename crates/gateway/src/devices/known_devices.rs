@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{Context, SHA256};
-use certward_pki::{ClientTrust, DeviceCertificate, DeviceIdentity, IssuerPath, PathId};
+use certward_pki::{ClientTrust, DeviceCertificate, DeviceIdentity, IssuerPath, IssuerPathId};
 use certward_store::{DeploymentId, Timestamp, TrustScope};
 use quick_cache::sync::Cache;
 use rustls_pki_types::CertificateDer;
@@ -23,7 +23,7 @@ const TIME_LEFT_PARTS: u32 = 32;
 pub(crate) struct KnownDevices {
     devices: Cache<[u8; 32], Arc<DeviceCertificate>>,
     /// Of one deployment: another's must not see the example.
-    paths: Cache<(DeploymentId, PathId), Arc<IssuerPath>>,
+    paths: Cache<(DeploymentId, IssuerPathId), Arc<IssuerPath>>,
 }
 
 /// What a device's certificate was verified against, and where.

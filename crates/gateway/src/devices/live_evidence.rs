@@ -9,7 +9,7 @@ use std::{
 
 use certward_lifecycle::{LiveEvidence, LiveOffer, NAMED_MAX, ProposedTrust, RejectedDevice};
 use certward_pki::{
-    ClientChainJudge, ClientOffer, ClientRefusal, ClientTrust, DeviceCertificate, PathId, TlsType,
+    ClientChainJudge, ClientOffer, ClientRefusal, ClientTrust, DeviceCertificate, IssuerPathId, TlsType,
 };
 use certward_store::DeploymentId;
 use time::OffsetDateTime;
@@ -82,7 +82,7 @@ fn weighed(sessions: HashMap<(ClientNetwork, Arc<ClientOffer>), u64>) -> Vec<Liv
 struct TrustTrial {
     trust: TrialTrust,
     /// Why a path is refused.
-    paths: HashMap<PathId, Option<ClientRefusal>>,
+    paths: HashMap<IssuerPathId, Option<ClientRefusal>>,
     now: OffsetDateTime,
 }
 

@@ -1,7 +1,7 @@
 //! Known devices that are accepted today and would be refused: one verification for each path of
 //! issuers, not for each device.
 
-use certward_pki::{ClientRefusal, PathId};
+use certward_pki::{ClientRefusal, IssuerPathId};
 use certward_store::{KnownPath, Timestamp};
 
 use super::{
@@ -20,7 +20,7 @@ pub(super) struct KnownVerdict {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RefusedPath {
-    pub(super) path: PathId,
+    pub(super) path: IssuerPathId,
     pub(super) devices: u64,
     pub(super) refusal: ClientRefusal,
 }

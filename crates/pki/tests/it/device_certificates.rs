@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use certward_pki::{
-    ClientChainJudge, ClientRefusal, ClientTrust, DeviceCertificate, DeviceIdentity, PathId, fingerprint,
+    ClientChainJudge, ClientRefusal, ClientTrust, DeviceCertificate, DeviceIdentity, IssuerPathId,
+    fingerprint,
 };
 use certward_test_support::{Authority, Leaf, authority_params, client_params};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
@@ -29,7 +30,7 @@ fn read(leaf: &Leaf, client_cas: &[&[u8]]) -> Option<DeviceCertificate> {
     DeviceCertificate::read(&chain(leaf), &trust(client_cas), DeviceIdentity::Cn)
 }
 
-fn path(leaf: &Leaf, client_cas: &[&[u8]]) -> PathId {
+fn path(leaf: &Leaf, client_cas: &[&[u8]]) -> IssuerPathId {
     read(leaf, client_cas).unwrap().path.id
 }
 
@@ -193,7 +194,7 @@ fn what_is_true_of_one_device_is_true_of_its_path() {
         .iter()
         .map(|device| (0..trusts.len()).map(|trust| verdict(trust, &chain(device))).collect())
         .collect();
-    let mut paths: HashMap<PathId, Vec<bool>> = HashMap::new();
+    let mut paths: HashMap<IssuerPathId, Vec<bool>> = HashMap::new();
     for (device, verdicts) in devices.iter().zip(&verdicts) {
         for (trust, accepts) in verdicts.iter().enumerate() {
             let read = DeviceCertificate::read(&chain(device), &trusts[trust], DeviceIdentity::Cn);

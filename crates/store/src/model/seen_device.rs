@@ -1,6 +1,6 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use certward_pki::{ClientOffer, DeviceCertificate, DeviceId, PathId};
+use certward_pki::{ClientOffer, DeviceCertificate, DeviceId, IssuerPathId};
 
 use crate::{DeploymentId, Timestamp};
 
@@ -25,7 +25,7 @@ pub struct SeenDevice {
     /// The certificate's fingerprint.
     pub fingerprint: String,
     /// How it leads to a client CA. `None`: the deployment has too many paths.
-    pub path: Option<PathId>,
+    pub path: Option<IssuerPathId>,
     /// The fingerprint of the client CA that admitted it.
     pub client_ca: String,
     /// Start of validity.

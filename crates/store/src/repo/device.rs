@@ -6,7 +6,7 @@ use std::{
     net::IpAddr,
 };
 
-use certward_pki::{DeviceId, PathId};
+use certward_pki::{DeviceId, IssuerPathId};
 use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
 
 use crate::{
@@ -56,7 +56,7 @@ impl Reader {
     pub async fn devices_of_path(
         &self,
         deployment: &DeploymentId,
-        path: PathId,
+        path: IssuerPathId,
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<SeenDevice>, StoreError> {
@@ -107,7 +107,10 @@ impl SeenDevice {
             issuer: row::text(row, "issuer")?,
             serial: row::text(row, "serial")?,
             fingerprint: row::text(row, "fingerprint")?,
-            path: row::bytes_or_null(row, "path")?.map(|bytes| id("path", bytes)).transpose()?.map(PathId),
+            path: row::bytes_or_null(row, "path")?
+                .map(|bytes| id("path", bytes))
+                .transpose()?
+                .map(IssuerPathId),
             client_ca: row::text(row, "client_ca")?,
             not_before: Timestamp(row::integer(row, "not_before")?),
             not_after: Timestamp(row::integer(row, "not_after")?),
@@ -186,7 +189,7 @@ async fn write(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
     devices: &[&DeviceSighting],
-    paths: &HashSet<PathId>,
+    paths: &HashSet<IssuerPathId>,
 ) -> Result<(), StoreError> {
     let insert =
         "INSERT INTO device (deployment, id, name, issuer, serial, fingerprint, path, client_ca, not_before,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use certward_pki::{IssuerPath, PathId, fingerprint};
+use certward_pki::{IssuerPath, IssuerPathId, fingerprint};
 use sqlx::{AnyConnection, any::AnyRow};
 
 use crate::{
@@ -57,7 +57,7 @@ impl KnownPath {
     fn read(row: &AnyRow) -> Result<Self, StoreError> {
         let id = row::bytes(row, "path")?.try_into().map_err(|_| row::unreadable("path"))?;
         let path = IssuerPath {
-            id: PathId(id),
+            id: IssuerPathId(id),
             example: split(&row::bytes(row, "example")?).ok_or_else(|| row::unreadable("example"))?,
             example_not_after: Timestamp(row::integer(row, "example_not_after")?).to_time(),
             client_ca: row::text(row, "client_ca")?.into(),
@@ -70,8 +70,8 @@ impl KnownPath {
 pub(crate) async fn record(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
-    paths: &BTreeMap<PathId, &IssuerPath>,
-) -> Result<HashSet<PathId>, StoreError> {
+    paths: &BTreeMap<IssuerPathId, &IssuerPath>,
+) -> Result<HashSet<IssuerPathId>, StoreError> {
     let known = not_afters(conn, deployment).await?;
     let mut room = ISSUER_PATHS_MAX.saturating_sub(known.len());
     let (mut recorded, mut written) = (HashSet::new(), Vec::new());
@@ -113,14 +113,14 @@ pub(crate) async fn record(
 async fn not_afters(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
-) -> Result<HashMap<PathId, Timestamp>, StoreError> {
+) -> Result<HashMap<IssuerPathId, Timestamp>, StoreError> {
     let rows = sqlx::query("SELECT path, example_not_after FROM issuer_path WHERE deployment = $1")
         .bind(deployment.as_str())
         .fetch_all(conn)
         .await?;
     let read = |row| {
         let id = row::bytes(row, "path")?.try_into().map_err(|_| row::unreadable("path"))?;
-        Ok((PathId(id), Timestamp(row::integer(row, "example_not_after")?)))
+        Ok((IssuerPathId(id), Timestamp(row::integer(row, "example_not_after")?)))
     };
     rows.iter().map(read).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
-use certward_pki::{ClientOffer, DeviceCertificate, DeviceId, IssuerPath, PathId, fingerprint};
+use certward_pki::{ClientOffer, DeviceCertificate, DeviceId, IssuerPath, IssuerPathId, fingerprint};
 use certward_store::{
     DEVICES_MAX, DeploymentId, DeviceBatch, DeviceSighting, DeviceTotal, HOSTS_IN_USE_MAX, HostSighting,
     ISSUER_PATHS_MAX, OFFERS_A_DAY_MAX, OfferHour, SeenDevice, Timestamp,
@@ -40,7 +40,7 @@ pub(crate) fn path(number: u16, example_of: u32, not_after: Timestamp) -> Arc<Is
     let mut id = [7; 16];
     id[..2].copy_from_slice(&number.to_be_bytes());
     Arc::new(IssuerPath {
-        id: PathId(id),
+        id: IssuerPathId(id),
         example: vec![certificate(example_of), vec![1, 2, 3]],
         example_not_after: time(not_after),
         client_ca: format!("{number:064x}").into(),
