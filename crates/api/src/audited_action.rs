@@ -52,7 +52,7 @@ fn name(method: &str, route: &str) -> Option<&'static str> {
         ("DELETE", "/deployments/{id}/tls" | "/deployments//tls") => "tls.delete",
         ("POST", "/deployments/{id}/tls/rollback" | "/deployments//tls/rollback") => "tls.rollback",
         ("DELETE", "/deployments/{id}/tls/versions/{version}" | "/deployments//tls/versions/{version}") => {
-            "tls.version_erase"
+            "tls.version-erase"
         }
         ("DELETE", "/deployments/{id}/devices/{device}") => "device.forget",
         ("DELETE", "/deployments/{id}/sessions") => "sessions.close",

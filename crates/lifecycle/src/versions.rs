@@ -121,7 +121,7 @@ impl Lifecycle {
             detail: format!("version {version}, generation {generation}"),
             project: Some(project),
             deployment: Some(id.clone()),
-            ..AuditEntry::new(origin, "tls.version_erase", id.as_str())
+            ..AuditEntry::new(origin, "tls.version-erase", id.as_str())
         });
         tx.commit().await?;
         // It is erased. Should this fail, pruning does it later.

@@ -282,7 +282,7 @@ async fn a_key_is_erased_unless_it_is_in_service() {
     assert_eq!(assigned.unwrap().fallback, None);
 
     let audit = store.audit(&AuditPage { limit: 20, ..AuditPage::default() }).await.unwrap();
-    let erasures = audit.iter().filter(|row| row.record.action == "tls.version_erase");
+    let erasures = audit.iter().filter(|row| row.record.action == "tls.version-erase");
     assert_eq!(erasures.count(), 2, "one for each key");
 }
 
