@@ -449,3 +449,90 @@ async fn many_nodes_record_at_once(world: World) {
     }
     assert_eq!(devices(&world, &c).await, []);
 }
+
+/// Prints what the bound of a deployment costs; no assertion on time.
+#[test]
+#[ignore = "takes a minute: scripts/soak"]
+fn as_many_devices_as_a_deployment_may_have() {
+    let _server = certward_test_support::PostgresServer::shared();
+    for engine in ["SQLite", "PostgreSQL"] {
+        crate::block_on(async {
+            let world = if engine == "SQLite" { World::sqlite().await } else { World::postgres().await };
+            fill_to_the_bound(&world, engine).await;
+        });
+    }
+}
+
+async fn fill_to_the_bound(world: &World, engine: &str) {
+    const PATHS: u32 = 20;
+    const BYTES_A_DEVICE_MAX: u64 = 1_024;
+    let (a, at) = (world.deployment("a").await.id, now(world).await);
+    let paths: Vec<_> =
+        (0..PATHS).map(|path_number| path(path_number as u16, path_number, at.after(DAY))).collect();
+    let before = stored_bytes(world).await;
+    let count = DEVICES_MAX as u32;
+    timed(engine, "recorded", async {
+        for first in (0..count).step_by(10_000) {
+            let devices = (first..first + 10_000).map(|number| like_real(&a, number, &paths, at)).collect();
+            record_devices(world, devices).await;
+        }
+    })
+    .await;
+    let bytes = (stored_bytes(world).await - before) / DEVICES_MAX;
+    println!("{engine}: {bytes} bytes a device");
+    assert!(bytes < BYTES_A_DEVICE_MAX, "{bytes} bytes a device");
+    let again = (0..10_000).map(|number| like_real(&a, number, &paths, at.after(HOUR))).collect();
+    timed(engine, "10,000 of them seen again", record_devices(world, again)).await;
+    let reader = world.store.read();
+    let known = timed(engine, "paths counted", reader.known_paths(&a, at)).await.expect("read");
+    assert_eq!(known.len(), PATHS as usize);
+    assert_eq!(known.iter().map(|known| known.devices).sum::<u64>(), DEVICES_MAX);
+    let of_path = reader.devices_of_path(&a, paths[3].id, at, 20);
+    assert_eq!(timed(engine, "20 of a path", of_path).await.expect("read").len(), 20);
+    let page = reader.devices(&a, Some(device_id(u32::MAX / 2)), 1_000);
+    assert_eq!(timed(engine, "a page of 1,000", page).await.expect("read").len(), 1_000);
+    timed(engine, "removed with the deployment", async {
+        let mut tx = world.begin().await;
+        tx.remove_deployment(&a).await.expect("removed");
+        tx.commit().await.expect("committed");
+    })
+    .await;
+    assert_eq!(devices(world, &a).await, []);
+}
+
+/// With ids in no order, and texts of usual lengths.
+fn like_real(
+    deployment: &DeploymentId,
+    number: u32,
+    paths: &[Arc<IssuerPath>],
+    at: Timestamp,
+) -> DeviceSighting {
+    let path = &paths[number as usize % paths.len()];
+    let plain = sighting(deployment, number, path, at);
+    let device = DeviceCertificate {
+        // Odd: a permutation.
+        id: device_id(number.wrapping_mul(0x9e37_79b1)),
+        name: format!("CN=meter-{number:08},OU=North,O=Example Utilities").into(),
+        issuer: format!("CN=Example Device CA {},O=Example Utilities,C=DE", path.id).into(),
+        serial: format!("{number:08x}").repeat(4).into(),
+        ..(*plain.device).clone()
+    };
+    DeviceSighting { device: Arc::new(device), ..plain }
+}
+
+async fn timed<T>(engine: &str, what: &str, work: impl Future<Output = T>) -> T {
+    let begin = std::time::Instant::now();
+    let done = work.await;
+    println!("{engine}: {what} in {:?}", begin.elapsed());
+    done
+}
+
+async fn stored_bytes(world: &World) -> u64 {
+    let sql = match world.is_postgres() {
+        true => "SELECT pg_database_size(current_database())::text",
+        false => {
+            "SELECT CAST((SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size) AS TEXT)"
+        }
+    };
+    world.asked(sql).await.parse().expect("a number")
+}
