@@ -12,7 +12,7 @@ use crate::{
         device,
         device_total::{self, DEVICES_IN_ALL_MAX, DEVICES_MAX},
         host_use,
-        offer_day::{self, OfferHours},
+        offer_day::{self, BatchOffers},
     },
 };
 
@@ -41,7 +41,7 @@ impl Store {
 #[derive(Debug, Default)]
 struct BatchPart<'a> {
     devices: Vec<&'a DeviceSighting>,
-    offers: OfferHours<'a>,
+    offers: BatchOffers<'a>,
     hosts: BTreeMap<&'a str, Timestamp>,
 }
 

@@ -55,7 +55,7 @@ impl OfferDay {
 
 /// Hours of one batch, by day and offer.
 #[derive(Debug, Default)]
-pub(crate) struct OfferHours<'a>(BTreeMap<(i64, &'a ClientOffer), OfferSums>);
+pub(crate) struct BatchOffers<'a>(BTreeMap<(i64, &'a ClientOffer), OfferSums>);
 
 #[derive(Debug, Default)]
 struct OfferSums {
@@ -66,7 +66,7 @@ struct OfferSums {
     hours: u64,
 }
 
-impl<'a> OfferHours<'a> {
+impl<'a> BatchOffers<'a> {
     pub(crate) fn add(&mut self, hour: &'a OfferHour) {
         let sums = self.0.entry((hour.day, &hour.offer)).or_default();
         sums.sessions = sums.sessions.max(hour.sessions);
@@ -85,7 +85,7 @@ impl<'a> OfferHours<'a> {
 pub(crate) async fn record(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
-    offers: &OfferHours<'_>,
+    offers: &BatchOffers<'_>,
 ) -> Result<u64, StoreError> {
     let mut rows = Vec::with_capacity(offers.len());
     for ((day, offer), sums) in &offers.0 {
