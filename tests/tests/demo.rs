@@ -22,6 +22,7 @@ fn the_demo_shows_what_the_readme_says_and_ends_by_itself() {
         "error KEY_MISMATCH in first.key",
         "devices are still shown the first certificate",
         "on its first and only connection, got: hello again",
+        "another root",
         "Add the CA \"O=Demo,",
         "2 deployments: 1 needs attention",
         "ends soon",
