@@ -49,7 +49,9 @@ pub(crate) fn lines(impact: &ImpactAnswer) -> Vec<String> {
     }
     if let Some(change) = &impact.root_changed {
         let (from, to) = (plain(&change.from), plain(&change.to));
-        lines.push(format!("the root would be {to} instead of {from}: devices that trust that alone fail"));
+        lines.push(format!(
+            "the root would be {to} instead of {from}: devices that trust only {from} cannot verify it"
+        ));
     }
     if let Some(change) = &impact.key_kind_changed {
         let (from, to) = (plain(&change.from), plain(&change.to));
@@ -137,7 +139,7 @@ mod tests {
              \x20   meter\\u{a}7  No client CA issued the certificate.\n\
              \x20   192.0.2.7   It sent no certificate.\n\
              \x20 the host b.example.com is in use, and the new certificate does not cover it\n\
-             \x20 the root would be CN=new instead of CN=old: devices that trust that alone fail\n\
+             \x20 the root would be CN=new instead of CN=old: devices that trust only CN=old cannot verify it\n\
              \x20 the key would be ECDSA P-256 instead of RSA 2048: 10.0 % of devices do not offer to verify it\n\
              \x20 No answer in time from n2, n3: their devices are missing here."
         );

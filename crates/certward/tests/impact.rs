@@ -87,7 +87,7 @@ fn a_script_is_stopped_with_the_numbers_before_it_costs_a_change() {
          \x20 7 of 7 known devices would be refused\n\
          \x20   meter-7  No client CA issued the certificate.\n\
          \x20 the host b.example.com is in use, and the new certificate does not cover it\n\
-         \x20 the root would be CN=new instead of CN=old: devices that trust that alone fail\n\
+         \x20 the root would be CN=new instead of CN=old: devices that trust only CN=old cannot verify it\n\
          \x20 the key would be ECDSA P-256 instead of RSA 2048: 10.0 % of devices do not offer to verify it\n\
          --force changes it all the same\n"
     );
