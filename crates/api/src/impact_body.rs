@@ -1,10 +1,10 @@
-use certward_lifecycle::{Impact, RefusedShare, RejectedDevice, SilentNodes};
+use certward_lifecycle::{Impact, RefusedShare, RejectedDevice};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
     openapi::vocabulary::{CertificateNameText, HostText, ImpactWord, NodeIdText, SentenceText, UtcTimeText},
-    wire_time,
+    silent_nodes, wire_time,
 };
 
 /// What a change does to devices now connected or known. Absent where nothing is known of any.
@@ -109,10 +109,7 @@ impl From<Impact> for ImpactBody {
                 to: change.to,
             }),
             as_of: wire_time::to_the_second(impact.as_of.to_time()),
-            silent_nodes: match impact.silent {
-                SilentNodes::AllOthers => vec!["*".to_owned()],
-                SilentNodes::These(nodes) => nodes.iter().map(ToString::to_string).collect(),
-            },
+            silent_nodes: silent_nodes::named(&impact.silent),
         }
     }
 }
