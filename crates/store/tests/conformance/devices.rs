@@ -463,6 +463,7 @@ fn as_many_devices_as_a_deployment_may_have() {
     }
 }
 
+#[allow(clippy::print_stdout, reason = "what it measures is for people")]
 async fn fill_to_the_bound(world: &World, engine: &str) {
     const PATHS: u32 = 20;
     const BYTES_A_DEVICE_MAX: u64 = 1_024;
@@ -520,6 +521,7 @@ fn like_real(
     DeviceSighting { device: Arc::new(device), ..plain }
 }
 
+#[allow(clippy::print_stdout, reason = "what it measures is for people")]
 async fn timed<T>(engine: &str, what: &str, work: impl Future<Output = T>) -> T {
     let begin = std::time::Instant::now();
     let done = work.await;
