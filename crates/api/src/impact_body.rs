@@ -17,7 +17,7 @@ pub(crate) struct ImpactBody {
     /// Sessions now.
     connected: RefusedBody,
     /// Devices seen in the last 90 days whose certificates are valid and accepted today.
-    known: RefusedBody,
+    known: KnownBody,
     /// Some that would be refused.
     #[schema(max_items = 20)]
     named: Vec<RejectedBody>,
@@ -47,6 +47,22 @@ pub(crate) struct RefusedBody {
     refused: u64,
     #[schema(minimum = 0)]
     of: u64,
+}
+
+/// How many are accepted today and would be refused, as far as is known.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = KnownDevices)]
+pub(crate) struct KnownBody {
+    #[schema(minimum = 0)]
+    refused: u64,
+    #[schema(minimum = 0)]
+    of: u64,
+    /// Devices besides, that other client CAs may refuse: no certificate of their path of issuers is
+    /// kept. Absent when none.
+    #[serde(skip_serializing_if = "is_none")]
+    #[schema(minimum = 1)]
+    not_judged: u64,
 }
 
 /// A device that is accepted today and would be refused.
@@ -87,7 +103,8 @@ pub(crate) struct KeyKindChangeBody {
     /// What they would have to verify.
     #[schema(value_type = SentenceText)]
     to: String,
-    /// The share of devices, by network, whose ClientHello does not offer to verify it: 0 to 1.
+    /// The share of what ClientHellos offer, weighed by network, that can verify today's chain and
+    /// not the new one: 0 to 1.
     #[schema(minimum = 0, maximum = 1, example = 0.1)]
     share: f64,
 }
@@ -97,7 +114,11 @@ impl From<Impact> for ImpactBody {
         Self {
             severity: impact.severity.as_str(),
             connected: impact.connected.into(),
-            known: impact.known.into(),
+            known: KnownBody {
+                refused: impact.known.refused,
+                of: impact.known.of,
+                not_judged: impact.not_judged,
+            },
             named: impact.named.into_iter().map(RejectedBody::from).collect(),
             hosts_lost: impact.hosts_lost,
             root_changed: impact
@@ -112,6 +133,10 @@ impl From<Impact> for ImpactBody {
             silent_nodes: silent_nodes::named(&impact.silent),
         }
     }
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl From<RefusedShare> for RefusedBody {
@@ -145,7 +170,12 @@ pub(crate) fn sentence(impact: &Impact) -> String {
         && change.share_millionths > 0
     {
         let percent = share(change.share_millionths) * 100.0;
-        parts.push(format!("{percent:.1} % of devices do not offer to verify the new key or chain"));
+        parts.push(format!(
+            "{percent:.1} % of what devices offer, by network, cannot verify the new key or chain"
+        ));
+    }
+    if parts.is_empty() {
+        parts.push("nodes have not answered, and may have devices that would be refused".to_owned());
     }
     format!("The impact of the change is severe: {}.", parts.join("; "))
 }

@@ -20,11 +20,12 @@ pub(crate) fn text(impact: &ImpactAnswer, style: Style) -> String {
         let (connected, known) =
             (devices(impact.connected.of, "connected"), devices(impact.known.of, "known"));
         return format!(
-            "Impact: {severity}. Nothing changes for {connected} and {known}.{}",
-            missing(impact)
+            "Impact: {severity}. No device that is accepted now would be refused ({connected}, {known})."
         );
     }
-    format!("Impact: {severity}.\n{}{}", indented(&lines), missing(impact))
+    // After the change it is still as of before.
+    let as_of = plain(&impact.as_of);
+    format!("Impact, as of {as_of} UTC: {severity}.\n{}", indented(&lines))
 }
 
 /// What would happen, such as `50 of 50 connected devices would be refused`; up to 20 of them by
@@ -32,9 +33,14 @@ pub(crate) fn text(impact: &ImpactAnswer, style: Style) -> String {
 pub(crate) fn lines(impact: &ImpactAnswer) -> Vec<String> {
     let mut lines = Vec::new();
     for (share, which) in [(impact.connected, "connected"), (impact.known, "known")] {
-        let RefusedAnswer { refused, of } = share;
+        let RefusedAnswer { refused, of, not_judged } = share;
         if refused > 0 {
             lines.push(format!("{refused} of {} would be refused", devices(of, which)));
+        }
+        if let Some(count) = not_judged {
+            let more = devices(count, which);
+            lines
+                .push(format!("{more} more may be refused: no certificate of their path of issuers is kept"));
         }
     }
     if let Some((first, others)) = impact.named.split_first() {
@@ -57,11 +63,12 @@ pub(crate) fn lines(impact: &ImpactAnswer) -> Vec<String> {
         let (from, to) = (plain(&change.from), plain(&change.to));
         let percent = change.share * 100.0;
         let who = match change.share > 0.0 {
-            true => format!("{percent:.1} % of devices do not offer to verify it"),
-            false => "all devices offer to verify it".to_owned(),
+            true => format!("{percent:.1} % of what devices offer, by network, cannot verify it"),
+            false => "all that devices offer can verify it".to_owned(),
         };
         lines.push(format!("the key would be {to} instead of {from}: {who}"));
     }
+    lines.extend(missing(impact));
     lines
 }
 
@@ -74,15 +81,15 @@ fn devices(count: u64, which: &str) -> String {
     format!("{count} {which} device{}", if count == 1 { "" } else { "s" })
 }
 
-fn missing(impact: &ImpactAnswer) -> String {
+fn missing(impact: &ImpactAnswer) -> Option<String> {
     match &impact.silent_nodes[..] {
-        [] => String::new(),
+        [] => None,
         [all] if all == "*" => {
-            "\n  The other nodes could not be asked: their devices are missing here.".to_owned()
+            Some("the other nodes could not be asked, and may have more devices".to_owned())
         }
         nodes => {
             let nodes: Vec<String> = nodes.iter().map(|node| plain(node)).collect();
-            format!("\n  No answer in time from {}: their devices are missing here.", nodes.join(", "))
+            Some(format!("no answer in time from {}, which may have more devices", nodes.join(", ")))
         }
     }
 }
@@ -96,13 +103,13 @@ mod tests {
     fn an_ordinary_renewal_takes_one_line() {
         let impact = ImpactAnswer {
             severity: "none".to_owned(),
-            connected: RefusedAnswer { refused: 0, of: 1 },
-            known: RefusedAnswer { refused: 0, of: 120 },
+            connected: RefusedAnswer { refused: 0, of: 1, not_judged: None },
+            known: RefusedAnswer { refused: 0, of: 120, not_judged: None },
             ..ImpactAnswer::default()
         };
         assert_eq!(
             text(&impact, Style::Plain),
-            "Impact: none. Nothing changes for 1 connected device and 120 known devices."
+            "Impact: none. No device that is accepted now would be refused (1 connected device, 120 known devices)."
         );
     }
 
@@ -115,8 +122,8 @@ mod tests {
         };
         let impact = ImpactAnswer {
             severity: "severe".to_owned(),
-            connected: RefusedAnswer { refused: 50, of: 50 },
-            known: RefusedAnswer { refused: 7, of: 120 },
+            connected: RefusedAnswer { refused: 50, of: 50, not_judged: None },
+            known: RefusedAnswer { refused: 7, of: 120, not_judged: Some(2) },
             named: vec![
                 rejected("meter\n7", "No client CA issued the certificate."),
                 rejected("192.0.2.7", "It sent no certificate."),
@@ -133,15 +140,16 @@ mod tests {
         };
         assert_eq!(
             text(&impact, Style::Plain),
-            "Impact: severe.\n\
+            "Impact, as of 2026-11-25 12:00:00 UTC: severe.\n\
              \x20 50 of 50 connected devices would be refused\n\
              \x20 7 of 120 known devices would be refused\n\
+             \x20 2 known devices more may be refused: no certificate of their path of issuers is kept\n\
              \x20   meter\\u{a}7  No client CA issued the certificate.\n\
-             \x20   192.0.2.7   It sent no certificate.\n\
+             \x20   192.0.2.7    It sent no certificate.\n\
              \x20 the host b.example.com is in use, and the new certificate does not cover it\n\
              \x20 the root would be CN=new instead of CN=old: devices that trust only CN=old cannot verify it\n\
-             \x20 the key would be ECDSA P-256 instead of RSA 2048: 10.0 % of devices do not offer to verify it\n\
-             \x20 No answer in time from n2, n3: their devices are missing here."
+             \x20 the key would be ECDSA P-256 instead of RSA 2048: 10.0 % of what devices offer, by network, cannot verify it\n\
+             \x20 no answer in time from n2, n3, which may have more devices"
         );
     }
 }

@@ -88,7 +88,7 @@ fn a_script_is_stopped_with_the_numbers_before_it_costs_a_change() {
          \x20   meter-7  No client CA issued the certificate.\n\
          \x20 the host b.example.com is in use, and the new certificate does not cover it\n\
          \x20 the root would be CN=new instead of CN=old: devices that trust only CN=old cannot verify it\n\
-         \x20 the key would be ECDSA P-256 instead of RSA 2048: 10.0 % of devices do not offer to verify it\n\
+         \x20 the key would be ECDSA P-256 instead of RSA 2048: 10.0 % of what devices offer, by network, cannot verify it\n\
          --force changes it all the same\n"
     );
 }
@@ -110,7 +110,7 @@ fn force_changes_it_and_says_what_that_does() {
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(asked(&api).iter().all(|(_, is_strict)| !is_strict));
     assert!(
-        run.stdout.contains("Impact: severe.\n  50 of 60 connected devices would be refused"),
+        run.stdout.contains(" UTC: severe.\n  50 of 60 connected devices would be refused"),
         "{}",
         run.stdout
     );
@@ -139,8 +139,9 @@ fn a_person_is_asked_and_anything_but_yes_is_no() {
 fn a_check_shows_the_impact_and_is_no_failure() {
     let check = [&["tls", "check"], &SET[2..]].concat();
     for (answer, text) in [
-        (HARMLESS, "Impact: none. Nothing changes for 50 connected devices and 1 known device."),
-        (SEVERE, "Impact: severe.\n  50 of 60 connected devices would be refused"),
+        (HARMLESS, "(50 connected devices, 1 known device)."),
+        (SEVERE, " UTC: severe.\n  50 of 60 connected devices would be refused"),
+        ((200, "", r#"{"accepted":true,"findings":[]}"#), "Impact: not known, for no device has been seen"),
     ] {
         let (folder, api) = (folder(), Script::new(vec![ONE_WAY, answer]));
         let run = finish(api.client(folder.path()).args(&check));

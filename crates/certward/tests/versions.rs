@@ -94,15 +94,16 @@ fn versions_are_listed_and_compared() {
 
 #[test]
 fn a_script_is_not_asked_and_a_rollback_is_waited_for() {
-    for (flags, expected) in [(&[][..], None), (&["--to", "8"][..], Some(8))] {
-        let api = Script::new(vec![PENDING, RUNNING]);
+    for (flags, expected) in [(&[][..], Some(8)), (&["--to", "7"][..], Some(7))] {
+        let api = Script::new(vec![VERSIONS, PENDING, RUNNING]);
         let back = run(&api, &[&["tls", "rollback", "d1", "--wait"], flags].concat());
         assert_eq!((back.code, back.stderr.as_str()), (0, ""));
         assert!(back.stdout.starts_with("status   running"), "{}", back.stdout);
-        assert_eq!(asked(&api), (vec![ROLLBACK.to_owned(), GET_TLS.to_owned()], expected));
+        let lines = [GET_VERSIONS, ROLLBACK, GET_TLS].map(str::to_owned);
+        assert_eq!(asked(&api), (lines.into(), expected));
     }
     let failed: Answer = (200, "", r#"{"tlsType":"one-way","status":"failed","reason":"No way in."}"#);
-    let back = run(&Script::new(vec![PENDING, failed]), &["tls", "rollback", "d1", "--wait"]);
+    let back = run(&Script::new(vec![VERSIONS, PENDING, failed]), &["tls", "rollback", "d1", "--wait"]);
     assert_eq!(back.code, 1);
     assert!(back.stdout.contains("No way in."), "{}", back.stdout);
 }
@@ -122,20 +123,79 @@ fn a_person_is_asked_before_a_rollback_that_trusts_fewer_devices() {
     // Nothing is narrower, --yes, or the server decides.
     for (arguments, answers, lines, sent) in [
         (&["tls", "rollback", "d1"][..], vec![VERSIONS, PENDING], vec![GET_VERSIONS, ROLLBACK], Some(8)),
+        (&["tls", "rollback", "d1"], vec![LIMITED, PENDING], vec![GET_VERSIONS, ROLLBACK], None),
         (
-            &["tls", "rollback", "d1", "--to", "9"],
+            &["tls", "rollback", "d1", "--to", "7", "-y"],
             vec![VERSIONS, PENDING],
             vec![GET_VERSIONS, ROLLBACK],
-            Some(9),
+            Some(7),
         ),
-        (&["tls", "rollback", "d1"], vec![LIMITED, PENDING], vec![GET_VERSIONS, ROLLBACK], None),
-        (&["tls", "rollback", "d1", "--to", "7", "-y"], vec![PENDING], vec![ROLLBACK], Some(7)),
     ] {
         let api = Script::new(answers);
         assert_eq!(at_a_terminal(&api, arguments, None).code, 0, "{arguments:?}");
         let lines: Vec<String> = lines.into_iter().map(str::to_owned).collect();
         assert_eq!(asked(&api), (lines, sent), "{arguments:?}");
     }
+}
+
+#[test]
+fn what_the_server_would_refuse_uses_up_no_rollback() {
+    for (to, says) in [
+        ("9", "version 9 is the newest of d1"),
+        ("5", "version 5 of d1 does not exist"),
+        ("4", "the key of version 4 of d1 is erased"),
+    ] {
+        let api = Script::new(vec![VERSIONS]);
+        let refused = run(&api, &["tls", "rollback", "d1", "--to", to]);
+        assert!(refused.code == 1 && refused.stderr.contains(says), "{}", refused.stderr);
+        assert!(refused.stderr.contains("`certward tls versions d1` lists"), "{}", refused.stderr);
+        assert_eq!(api.asked_lines(), [GET_VERSIONS]);
+    }
+}
+
+/// Newest first: the newest is two-way.
+const FROM_TWO_WAY: Answer = (
+    200,
+    "",
+    r#"[{"version":9,"status":"running","proven":true,"tlsType":"two-way","clientCAs":[{"subject":"CN=C","fingerprint":"0a"}]},
+        {"version":8,"status":"superseded","proven":true,"tlsType":"one-way"}]"#,
+);
+
+#[test]
+fn a_script_does_not_end_client_verification_unless_it_is_forced() {
+    let api = Script::new(vec![FROM_TWO_WAY]);
+    let stopped = run(&api, &["tls", "rollback", "d1"]);
+    assert!(stopped.code == 1 && stopped.stderr.contains("is one-way"), "{}", stopped.stderr);
+    assert_eq!(api.asked_lines(), [GET_VERSIONS]);
+    let api = Script::new(vec![FROM_TWO_WAY, PENDING]);
+    assert_eq!(run(&api, &["tls", "rollback", "d1", "--force"]).code, 0);
+    assert_eq!(api.asked_lines(), [GET_VERSIONS, ROLLBACK]);
+}
+
+/// `refused` of 7 connected devices would be refused, and the root is another one.
+fn severe(refused: u32) -> Answer {
+    let body = format!(
+        r#"{{"code":"IMPACT_SEVERE","message":"No.","details":[],"impact":{{"severity":"severe",
+            "connected":{{"refused":{refused},"of":7}},"rootChanged":{{"from":"CN=a","to":"CN=b"}}}}}}"#
+    );
+    (422, "", Box::leak(body.into_boxed_str()))
+}
+
+#[test]
+fn a_rollback_that_cuts_devices_off_stops_and_the_way_back_from_another_root_does_not() {
+    let api = Script::new(vec![VERSIONS, severe(0), PENDING]);
+    let back = run(&api, &["tls", "rollback", "d1"]);
+    assert_eq!(back.code, 0, "{}", back.stderr);
+    assert_eq!(api.asked_lines(), [GET_VERSIONS, ROLLBACK, ROLLBACK]);
+
+    let api = Script::new(vec![VERSIONS, severe(7)]);
+    let stopped = run(&api, &["tls", "rollback", "d1"]);
+    assert!(stopped.code == 1 && stopped.stderr.contains("7 of 7 connected"), "{}", stopped.stderr);
+    assert_eq!(api.asked_lines(), [GET_VERSIONS, ROLLBACK]);
+
+    let api = Script::new(vec![VERSIONS, PENDING]);
+    assert_eq!(run(&api, &["tls", "rollback", "d1", "--force"]).code, 0);
+    assert!(api.asked().iter().all(|request| !request.to_lowercase().contains("prefer: handling")));
 }
 
 #[test]
@@ -161,7 +221,11 @@ fn a_key_is_erased_after_a_yes() {
         r#"[{"version":6,"status":"running","keyFingerprint":"0a"},{"version":4,"keyFingerprint":"0a"}]"#,
     );
     let erased = run(&Script::new(vec![DONE, same]), ARGUMENTS);
-    assert!(erased.code == 0 && erased.stderr.contains("the same key is kept with"), "{}", erased.stderr);
+    assert!(
+        erased.code == 0 && erased.stderr.contains("the same key is still kept with"),
+        "{}",
+        erased.stderr
+    );
 }
 
 #[test]
@@ -173,14 +237,14 @@ fn a_refusal_says_what_to_do() {
         (404, "TLS_NOT_FOUND", "`certward tls set d1 --cert FILE --key FILE` sets one"),
     ] {
         let body = format!(r#"{{"code":"{code}","message":"No.","details":[]}}"#);
-        let api = Script::new(vec![(status, "", Box::leak(body.into_boxed_str()))]);
+        let api = Script::new(vec![LIMITED, (status, "", Box::leak(body.into_boxed_str()))]);
         let refused = run(&api, &["tls", "rollback", "d1"]);
         assert_eq!(refused.code, 1);
         assert!(refused.stderr.contains(code) && refused.stderr.contains(says), "{}", refused.stderr);
     }
     let expired = r#"{"code":"LEAF_EXPIRED","message":"The leaf expired.","details":[{"code":"LEAF_EXPIRED","severity":"error",
         "field":"cert","item":{"index":0,"subject":"CN=a"},"message":"The leaf expired.","remedy":"Renew it."}]}"#;
-    let refused = run(&Script::new(vec![(422, "", expired)]), &["tls", "rollback", "d1"]);
+    let refused = run(&Script::new(vec![LIMITED, (422, "", expired)]), &["tls", "rollback", "d1"]);
     assert!(
         refused.stderr.contains("LEAF_EXPIRED in the certificate of that version, 1st, CN=a"),
         "{}",

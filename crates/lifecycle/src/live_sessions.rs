@@ -57,6 +57,16 @@ pub struct ProposedTrust {
     pub client_cas: Vec<Vec<u8>>,
 }
 
+impl ProposedTrust {
+    /// Whether it may refuse a device that `before` accepts: it asks for certificates, and a CA of
+    /// `before` is gone or none was asked for.
+    pub(crate) fn may_refuse_more_than(&self, before: &Self) -> bool {
+        let is_gone = |ca: &Vec<u8>| !self.client_cas.contains(ca);
+        self.tls_type == TlsType::TwoWay
+            && (before.tls_type == TlsType::OneWay || before.client_cas.iter().any(is_gone))
+    }
+}
+
 /// What a node's sessions say of a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

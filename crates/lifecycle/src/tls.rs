@@ -288,6 +288,8 @@ impl Lifecycle {
                 && proposal.holds(&mut acting.tx, &judged_for, &deployment).await?
             {
                 let kept = self.keep(change, &proposal, acting, &deployment, findings, &material).await?;
+                // Compared with another version, it says nothing of this change.
+                let impact = impact.filter(|_| judged_for.tls.version() == deployment.tls.version());
                 return Ok(AcceptedUpload { impact, ..kept });
             }
             judged_for = deployment;

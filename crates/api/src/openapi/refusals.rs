@@ -308,6 +308,7 @@ fn severe_impact() -> Error {
         severity: ImpactSeverity::Severe,
         connected: RefusedShare { refused: 1, of: 1 },
         known: RefusedShare { refused: 1, of: 1 },
+        not_judged: 0,
         named: vec![named],
         hosts_lost: Vec::new(),
         root_changed: None,

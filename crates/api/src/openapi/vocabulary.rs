@@ -108,7 +108,7 @@ closed_lists! {
         ["mqtts", "wss"];
     ImpactWord "ImpactSeverity"
         "`severe`: connected devices would be refused, a host in use is lost, devices may not know the new root, or a \
-         share of them cannot verify the new key. `notable`: known devices are affected. `none`: none, as far as is known."
+         share of them cannot verify the new key. `notable`: all else that is found, such as known devices that would be refused. `none`: nothing, as far as is known."
         ImpactSeverity::ALL.map(ImpactSeverity::as_str);
     AuditResultWord "AuditResult"
         "What became of a change."

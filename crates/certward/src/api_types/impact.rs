@@ -19,10 +19,13 @@ pub(crate) struct ImpactAnswer {
 }
 
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub(crate) struct RefusedAnswer {
     pub(crate) refused: u64,
     pub(crate) of: u64,
+    /// Of known devices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) not_judged: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

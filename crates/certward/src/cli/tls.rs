@@ -104,7 +104,8 @@ pub(crate) enum TlsCommand {
     },
     /// Go back to an earlier version: its certificate, key and client CAs
     #[command(
-        after_help = "On a terminal it asks first if that version trusts fewer devices; in a script it does not.\n\
+        after_help = "It stops before it cuts devices off or ends client verification, unless --force is given; \
+                            on a terminal it asks.\n\
                             Example: certward tls rollback ge6a1a75 --wait"
     )]
     Rollback {
@@ -116,6 +117,9 @@ pub(crate) enum TlsCommand {
         /// Do not ask, on a terminal either
         #[arg(long, short)]
         yes: bool,
+        /// Also if it would cut devices off
+        #[arg(long)]
+        force: bool,
         /// Wait until every node has proven that it serves it; exit 1 if one cannot
         #[arg(long)]
         wait: bool,

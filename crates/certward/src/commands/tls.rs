@@ -13,6 +13,7 @@ use certward_store::{Clock, SystemClock, Timestamp};
 use reqwest::Method;
 use serde_json::Value;
 
+use self::rollback::RollbackMode;
 use super::{
     deployment_id,
     question::{self, Disconnected},
@@ -45,8 +46,9 @@ pub(super) async fn run(command: TlsCommand) -> anyhow::Result<ExitCode> {
         }
         TlsCommand::Versions { id, connect } => versions::list(&id, &connect).await,
         TlsCommand::Diff { id, from, to, connect } => diff::diff(&id, from, to, &connect).await,
-        TlsCommand::Rollback { id, to, yes, wait, connect } => {
-            rollback::roll_back(&id, to, yes, wait, &connect).await
+        TlsCommand::Rollback { id, to, yes, force, wait, connect } => {
+            let mode = RollbackMode { yes, force, wait };
+            rollback::roll_back(&id, to, mode, &connect).await
         }
         TlsCommand::EraseVersion { id, number, yes, connect } => {
             erase_version::erase(&id, number, yes, &connect).await

@@ -12,14 +12,27 @@ pub(super) struct ImpactEvidence {
     pub(super) live_nodes: u64,
     pub(super) silent: SilentNodes,
     pub(super) paths: Vec<KnownPath>,
+    /// Devices of paths that cannot be verified.
+    pub(super) without_example: u64,
     pub(super) offers: Vec<OfferDay>,
-    /// That devices ask for; of this deployment.
+    /// That devices ask for; of this deployment. All of its hosts, if nodes have not answered.
     pub(super) hosts: Vec<HostName>,
 }
 
 impl ImpactEvidence {
+    /// Counted nodes have not answered: they may have devices of every kind.
+    pub(super) fn is_incomplete(&self) -> bool {
+        match &self.silent {
+            SilentNodes::AllOthers => true,
+            SilentNodes::These(nodes) => !nodes.is_empty(),
+        }
+    }
+
+    /// No device is known, and no node is left that may know one.
     pub(super) fn is_empty(&self) -> bool {
-        self.live.sessions == 0
+        !self.is_incomplete()
+            && self.live.sessions == 0
+            && self.without_example == 0
             && self.paths.iter().all(|known| known.devices == 0)
             && self.offers.is_empty()
             && self.hosts.is_empty()

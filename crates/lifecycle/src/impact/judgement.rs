@@ -29,6 +29,7 @@ impl Impact {
             severity: ImpactSeverity::None,
             connected: RefusedShare { refused: live.refused, of: live.sessions },
             known: known.share(),
+            not_judged: if new.trust.may_refuse_more_than(&old.trust) { evidence.without_example } else { 0 },
             named: live.named.iter().take(NAMED_MAX).cloned().collect(),
             hosts_lost: Vec::new(),
             root_changed: None,
@@ -50,18 +51,21 @@ impl Impact {
                 TlsType::OneWay => offers.is_severe_among_strangers(),
             };
         }
-        impact.severity = impact.judged(is_share_severe);
+        let may_refuse = new.trust.may_refuse_more_than(&old.trust) || impact.key_kind_changed.is_some();
+        let is_unknown = evidence.is_incomplete() && may_refuse;
+        impact.severity = impact.judged(is_share_severe || is_unknown);
         Some(impact)
     }
 
-    fn judged(&self, is_share_severe: bool) -> ImpactSeverity {
-        let is_severe = self.connected.refused > 0
+    /// `is_severe`: for another reason than those that it has itself.
+    fn judged(&self, is_severe: bool) -> ImpactSeverity {
+        let is_severe = is_severe
+            || self.connected.refused > 0
             || !self.hosts_lost.is_empty()
-            || self.root_changed.is_some()
-            || is_share_severe;
+            || self.root_changed.is_some();
         if is_severe {
             ImpactSeverity::Severe
-        } else if self.known.refused > 0 || self.key_kind_changed.is_some() {
+        } else if self.known.refused > 0 || self.not_judged > 0 || self.key_kind_changed.is_some() {
             ImpactSeverity::Notable
         } else {
             ImpactSeverity::None
@@ -77,7 +81,7 @@ mod tests {
         ClientOffer, ClientRefusal, ClientTrust, DeviceCertificate, DeviceIdentity, HostName, IssuerPath,
         RootChange,
     };
-    use certward_store::{KnownPath, OfferDay};
+    use certward_store::{KnownPath, NodeId, OfferDay};
     use certward_test_support::{Authority, server_params};
     use proptest::prelude::*;
     use rcgen::{KeyPair, PKCS_ECDSA_P384_SHA384};
@@ -174,6 +178,7 @@ mod tests {
             live_nodes: 0,
             silent: SilentNodes::These(Vec::new()),
             paths: Vec::new(),
+            without_example: 0,
             offers: Vec::new(),
             hosts: Vec::new(),
         }
@@ -215,6 +220,15 @@ mod tests {
         };
         let known = |devices| ImpactEvidence { paths: vec![path_under(0, devices)], ..seen() };
         let offers = |lost| ImpactEvidence { offers: one_network(lost), ..seen() };
+        // One network of an hour verifies P-256 only, beside others that verify both.
+        let beside = |others: u64| {
+            let mut offers = one_network(1_000);
+            offers[1] = OfferDay { weight: others * 1_000_000, largest: 1_000_000, ..offers[1].clone() };
+            ImpactEvidence { offers, ..no_evidence() }
+        };
+        let n2 = NodeId::parse("n2").unwrap();
+        let silent = || ImpactEvidence { silent: SilentNodes::These(vec![n2.clone()]), ..no_evidence() };
+        let unknown_path = || ImpactEvidence { without_example: 3, ..no_evidence() };
         let b_asked = || ImpactEvidence { hosts: vec![host("b.example.com")], ..no_evidence() };
         let without_b = Upload { has_second_host: false, ..RENEWED };
         let other_root = Upload { has_second_root: true, ..RENEWED };
@@ -266,6 +280,22 @@ mod tests {
                 Some(Notable),
             ),
             ("back to what all verify", p384, RENEWED, offers(500), Some(Notable)),
+            ("a fleet of one network cannot verify, beside another", RENEWED, p384, beside(1), Some(Severe)),
+            ("one of three networks cannot verify", RENEWED, p384, beside(2), Some(Notable)),
+            ("a silent node, and an ordinary renewal", two_way, two_way, silent(), Some(Unaffected)),
+            ("a silent node, and another client CA", two_way, other_ca, silent(), Some(Severe)),
+            ("a silent node, and two-way", RENEWED, two_way, silent(), Some(Severe)),
+            ("a silent node, and one-way", two_way, RENEWED, silent(), Some(Unaffected)),
+            ("a silent node, and another root", RENEWED, other_root, silent(), Some(Severe)),
+            ("a silent node, and another kind of key", RENEWED, p384, silent(), Some(Severe)),
+            ("devices of an unknown path, and a renewal", two_way, two_way, unknown_path(), Some(Unaffected)),
+            (
+                "devices of an unknown path, and another client CA",
+                two_way,
+                other_ca,
+                unknown_path(),
+                Some(Notable),
+            ),
         ];
         for (case, old, new, evidence, severity) in cases {
             let impact = judged(old, new, &evidence);
@@ -294,6 +324,7 @@ mod tests {
             live_nodes: 1,
             silent: SilentNodes::AllOthers,
             paths: vec![path_under(0, 7), path_under(1, 5)],
+            without_example: 3,
             offers: one_network(100),
             hosts: ["b.example.com", "c.example.com", "a.example.com", "b.example.com"].map(host).to_vec(),
         };
@@ -309,6 +340,7 @@ mod tests {
             severity: ImpactSeverity::Severe,
             connected: RefusedShare { refused: 30, of: 50 },
             known: RefusedShare { refused: 7, of: 7 },
+            not_judged: 3,
             named: Vec::new(),
             hosts_lost: vec!["b.example.com".to_owned()],
             root_changed: Some(root_changed),
@@ -430,7 +462,8 @@ mod tests {
         let per_hour = all / most.unwrap_or(0) as f64;
         let near = |value: f64, bound: f64| (value - bound).abs() < 0.000_1;
         // Rounding of sums decides there.
-        if near(lost / all, 0.01) || near(lost / all, 0.05) || near(lost_elsewhere / all, 0.01) {
+        let is_near = [0.01, 0.05, 0.5].iter().any(|bound| near(lost / all, *bound));
+        if is_near || near(lost_elsewhere / all, 0.01) {
             return None;
         }
         let is_share_severe = lost > 0.0
@@ -439,7 +472,7 @@ mod tests {
             } else if per_hour < 1.25 {
                 lost / all >= 0.05
             } else {
-                lost / all >= 0.01 && lost_elsewhere / all >= 0.01
+                lost / all >= 0.5 || lost / all >= 0.01 && lost_elsewhere / all >= 0.01
             };
         let is_severe = refused > 0
             || (is_b_asked && old.has_second_host && !new.has_second_host)

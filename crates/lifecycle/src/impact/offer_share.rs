@@ -26,6 +26,8 @@ pub(super) struct OfferShare {
 const SEVERE_PERCENT: u128 = 1;
 /// Per cent, of one network that strangers may be in.
 const SEVERE_PERCENT_OF_ONE_NETWORK: u128 = 5;
+/// Per cent, of any networks: half of all that is known is no stranger's.
+const SEVERE_PERCENT_OF_ALL: u128 = 50;
 /// Networks in an hour, in hundredths: below it nearly all is of one.
 const ONE_NETWORK_HUNDREDTHS: u128 = 125;
 const MILLIONTHS: u128 = 1_000_000;
@@ -71,7 +73,8 @@ impl OfferShare {
         if self.total * 100 < ONE_NETWORK_HUNDREDTHS * MILLIONTHS * self.hours {
             return self.is_lost(self.lost, SEVERE_PERCENT_OF_ONE_NETWORK);
         }
-        self.is_lost(self.lost, SEVERE_PERCENT) && self.is_lost(self.lost_elsewhere, SEVERE_PERCENT)
+        self.is_lost(self.lost, SEVERE_PERCENT_OF_ALL)
+            || self.is_lost(self.lost, SEVERE_PERCENT) && self.is_lost(self.lost_elsewhere, SEVERE_PERCENT)
     }
 
     fn is_lost(&self, weight: u128, percent: u128) -> bool {

@@ -72,10 +72,18 @@ impl Lifecycle {
         let named = live.hosts.iter().map(|(host, _)| host).chain(in_use.iter().map(|seen| &seen.host));
         let named = named.filter_map(|host| HostName::parse(host).ok());
         // A host that was taken from the deployment since is not lost by this change.
-        let hosts = named.filter(|host| deployment.spec.hosts.iter().any(|own| own.covers(host))).collect();
+        let mut hosts: Vec<HostName> =
+            named.filter(|host| deployment.spec.hosts.iter().any(|own| own.covers(host))).collect();
         let paths = store.known_paths(id, now).await?;
+        let without_example = store.devices_without_example(id, now).await?;
         let offers = store.offer_days(id, now.before(OFFERS_COUNTED_FOR).day()).await?;
-        Ok(ImpactEvidence { live, live_nodes, silent, paths, offers, hosts })
+        let mut evidence =
+            ImpactEvidence { live, live_nodes, silent, paths, without_example, offers, hosts: Vec::new() };
+        if evidence.is_incomplete() {
+            hosts.extend(deployment.spec.hosts.iter().cloned());
+        }
+        evidence.hosts = hosts;
+        Ok(evidence)
     }
 
     /// Adds known devices that would be refused, up to [`NAMED_MAX`] in all.

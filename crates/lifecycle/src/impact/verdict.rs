@@ -13,6 +13,9 @@ pub struct Impact {
     /// Known devices that would be refused: of those with a certificate that is valid, and accepted
     /// today.
     pub known: RefusedShare,
+    /// Known devices besides, of which this is not known: client CAs go, or are asked for, and no
+    /// certificate of their path is at hand.
+    pub not_judged: u64,
     /// Some that would be refused: at most [`NAMED_MAX`].
     pub named: Vec<RejectedDevice>,
     /// Hosts that devices ask for, covered by today's leaf and not by the new one; sorted.
@@ -32,7 +35,8 @@ pub struct Impact {
 pub enum ImpactSeverity {
     /// No device is affected, as far as is known.
     None,
-    /// Known devices are affected, or few offers.
+    /// Known devices are affected or cannot be judged, few offers are, or there is another kind of
+    /// key.
     Notable,
     /// Connected devices would be refused, a host in use is lost, devices may not know the new
     /// root, or a share of them cannot verify the new key.

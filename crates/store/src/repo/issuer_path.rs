@@ -29,7 +29,7 @@ pub struct KnownPath {
 
 impl Reader {
     /// The paths of a deployment's devices. A path whose example's device was forgotten is absent
-    /// until one of its devices is recorded again.
+    /// until one of its devices is recorded again: see [`Reader::devices_without_example`].
     pub async fn known_paths(
         &self,
         deployment: &DeploymentId,
@@ -48,6 +48,31 @@ impl Reader {
             .fetch_all(conn)
             .await?;
             rows.iter().map(KnownPath::read).collect()
+        })
+        .await
+    }
+}
+
+impl Reader {
+    /// Devices as those that [`KnownPath::devices`] counts, of paths that have no example: there
+    /// are too many paths, or the example's device was forgotten.
+    pub async fn devices_without_example(
+        &self,
+        deployment: &DeploymentId,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.run(async |conn| {
+            let row = sqlx::query(
+                "SELECT count(*) AS devices FROM device d
+                 WHERE d.deployment = $1 AND d.last_seen_at > $2 AND d.not_after >= $3 AND d.not_before <= $3
+                     AND (d.path IS NULL OR d.path NOT IN (SELECT path FROM issuer_path WHERE deployment = $1))",
+            )
+            .bind(deployment.as_str())
+            .bind(now.before(DEVICE_KEPT_FOR).0)
+            .bind(now.0)
+            .fetch_one(conn)
+            .await?;
+            row::count(&row, "devices")
         })
         .await
     }

@@ -38,8 +38,8 @@ pub(super) async fn erase(
         let others = with_the_key_of(version, &kept);
         if !others.is_empty() {
             output::note(&format!(
-                "certward: the same key is kept with other versions of {id}, of the same certificate or of one for the same key: {}; \
-                 replace the newest if it is one of them, then erase it there too",
+                "certward: the same key is still kept with other versions of {id}: {}. Erase it there too; \
+                 the newest version's only after another certificate is set",
                 others.join(", ")
             ));
         }

@@ -29,7 +29,7 @@ pub(super) async fn check(id: &str, upload: &UploadArgs, connect: &ConnectArgs) 
     let id = deployment_id(id)?;
     let local = read(&id, upload)?;
     let (client, path) = (Client::new(connect)?, ["deployments", id.as_str(), "tls", "check"]);
-    let before = serde_json::from_value(client.get(&path[..3]).await?)?;
+    let before: TlsAnswer = serde_json::from_value(client.get(&path[..3]).await?)?;
     require_a_decision_on_client_cas(&id, &before, upload)?;
     let answer = client.change(Method::POST, &path, Some(&local.body())).await;
     let answer = answer.map_err(|error| error.with_files(&local.typed.files))?;
@@ -38,6 +38,9 @@ pub(super) async fn check(id: &str, upload: &UploadArgs, connect: &ConnectArgs) 
         output::say_json(&answer)?;
     } else {
         output::say(&findings::report(&check, &local.typed, Style::of_stdout()))?;
+        if check.accepted && check.impact.is_none() && before.is_set() {
+            output::say("\nImpact: not known, for no device has been seen yet.")?;
+        }
     }
     Ok(if check.accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
