@@ -58,8 +58,8 @@ pub(crate) struct KnownBody {
     refused: u64,
     #[schema(minimum = 0)]
     of: u64,
-    /// Devices besides, that other client CAs may refuse: no certificate of their path of issuers is
-    /// kept. Absent when none.
+    /// Devices besides, that other client CAs may refuse: no certificate of their path is kept.
+    /// Absent when none.
     #[serde(skip_serializing_if = "is_none")]
     #[schema(minimum = 1)]
     not_judged: u64,

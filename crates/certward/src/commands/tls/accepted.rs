@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use certward_store::DeploymentId;
 use serde_json::Value;
 
-use super::print;
+use super::certificate_sheet::print;
 use crate::{
     api_types::TlsAnswer,
     cli::ConnectArgs,
