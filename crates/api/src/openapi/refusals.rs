@@ -166,8 +166,12 @@ pub(super) fn add(operation: &mut Operation, path: &str, scope: Option<Scope>, l
 
 fn description(operation: &str, refused: &[RefusalExample]) -> String {
     match operation {
-        "createTls" | "replaceTls" | "rollbackTls" if refused.len() > 10 => {
+        "createTls" if refused.len() > 10 => {
             "The upload is refused: `code` is that of the most important finding.".to_owned()
+        }
+        "replaceTls" | "rollbackTls" if refused.len() > 10 => {
+            "The upload is refused: `code` is that of the most important finding. Or `IMPACT_SEVERE`, if the request is strict."
+                .to_owned()
         }
         _ => {
             let codes: Vec<_> = refused.iter().map(|refused| format!("`{}`", refused.code)).collect();
