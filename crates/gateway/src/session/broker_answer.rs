@@ -1,27 +1,33 @@
 //! Whether a broker's first bytes accept the device, which makes it a known one.
 //!
-//! MQTT: a CONNACK with code 0 (MQTT 5.0 §3.2, 3.1.1 §3.2), after any AUTH of an enhanced
-//! authentication (MQTT 5.0 §4.12). WebSocket: HTTP status 101 (RFC 6455 §4.1). Read byte by byte,
-//! so that nothing is buffered.
+//! A CONNACK with code 0 (MQTT 5.0 §3.2, 3.1.1 §3.2), after any AUTH of an enhanced authentication
+//! (MQTT 5.0 §4.12); on a WebSocket it is in frames. Read byte by byte, so that nothing is buffered.
 
-use crate::Protocol;
+use crate::{
+    Protocol,
+    session::web_socket::{ServerByte, WebSocketReader},
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BrokerAnswer {
+pub(crate) struct BrokerAnswer {
+    web_socket: Option<WebSocketReader>,
+    packet: AnswerPacket,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AnswerPacket {
     /// At the first byte of a packet.
-    PacketType,
+    Type,
     /// In a packet's remaining length, with what was read of it.
     RemainingLength {
         is_auth: bool,
         value: u32,
         shift: u8,
     },
-    /// Within an AUTH packet.
+    /// Within an AUTH packet: the bytes left, at least one.
     Auth(u32),
     ConnackFlags,
     ConnackCode,
-    /// Within the status line, with the bytes that were as expected.
-    StatusLine(u8),
     Accepts,
     /// It refuses the device, or is something else.
     Refuses,
@@ -33,40 +39,43 @@ const AUTH: u8 = 0xf0;
 const CONNACK_LEN_MIN: u32 = 2;
 /// Four bytes at most (MQTT 5.0 §1.5.5).
 const LAST_SHIFT: u8 = 21;
-const SWITCHING_PROTOCOLS: &[u8] = b"HTTP/1.1 101";
 
 impl BrokerAnswer {
     pub(crate) fn awaited(protocol: Protocol) -> Self {
-        match protocol {
-            Protocol::Mqtts => Self::PacketType,
-            Protocol::Wss => Self::StatusLine(0),
-        }
+        let web_socket = match protocol {
+            Protocol::Mqtts => None,
+            Protocol::Wss => Some(WebSocketReader::new()),
+        };
+        Self { web_socket, packet: AnswerPacket::Type }
     }
 
     /// `true` exactly once: with the bytes that accept.
     pub(crate) fn accepts_with(&mut self, bytes: &[u8]) -> bool {
-        let mut rest = bytes;
-        while !matches!(self, Self::Accepts | Self::Refuses) {
-            let Some((&byte, behind)) = rest.split_first() else { return false };
-            rest = behind;
-            if let Self::Auth(left) = self {
-                // The whole packet, or what there is of it.
-                let skipped = u32::try_from(behind.len()).unwrap_or(u32::MAX).min(*left - 1);
-                rest = &behind[skipped as usize..];
-                *self = Self::auth(*left - 1 - skipped);
-            } else {
-                *self = self.after(byte);
+        for byte in bytes {
+            if matches!(self.packet, AnswerPacket::Accepts | AnswerPacket::Refuses) {
+                return false;
             }
-            if *self == Self::Accepts {
+            self.packet = self.after(*byte);
+            if self.packet == AnswerPacket::Accepts {
                 return true;
             }
         }
         false
     }
 
+    fn after(&mut self, byte: u8) -> AnswerPacket {
+        match self.web_socket.as_mut().map_or(ServerByte::Data, |reader| reader.read(byte)) {
+            ServerByte::Data => self.packet.after(byte),
+            ServerByte::Framing => self.packet,
+            ServerByte::Wrong => AnswerPacket::Refuses,
+        }
+    }
+}
+
+impl AnswerPacket {
     fn after(self, byte: u8) -> Self {
         match self {
-            Self::PacketType => match byte {
+            Self::Type => match byte {
                 CONNACK => Self::RemainingLength { is_auth: false, value: 0, shift: 0 },
                 AUTH => Self::RemainingLength { is_auth: true, value: 0, shift: 0 },
                 _ => Self::Refuses,
@@ -81,23 +90,16 @@ impl BrokerAnswer {
                     _ => Self::RemainingLength { is_auth, value, shift: shift + 7 },
                 }
             }
+            Self::Auth(left) => Self::auth(left - 1),
             Self::ConnackFlags => Self::ConnackCode,
             Self::ConnackCode if byte == 0 => Self::Accepts,
-            Self::StatusLine(right) if SWITCHING_PROTOCOLS.get(usize::from(right)) == Some(&byte) => {
-                match usize::from(right) + 1 == SWITCHING_PROTOCOLS.len() {
-                    true => Self::Accepts,
-                    false => Self::StatusLine(right + 1),
-                }
-            }
-            Self::ConnackCode | Self::StatusLine(_) | Self::Auth(_) | Self::Accepts | Self::Refuses => {
-                Self::Refuses
-            }
+            Self::ConnackCode | Self::Accepts | Self::Refuses => Self::Refuses,
         }
     }
 
     /// `left`: bytes of the packet.
     fn auth(left: u32) -> Self {
-        if left == 0 { Self::PacketType } else { Self::Auth(left) }
+        if left == 0 { Self::Type } else { Self::Auth(left) }
     }
 }
 
@@ -108,11 +110,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_accepting_connack_or_a_status_of_101_accepts() {
+    fn only_an_accepting_connack_accepts() {
         let mut long_auth = vec![0xf0, 0x80, 0x01];
         long_auth.extend([b'x'; 128]);
         long_auth.extend(b"\x20\x03\0\0\0");
-        let cases: [(Protocol, &[u8], bool); 19] = [
+        let cases: [(Protocol, &[u8], bool); 31] = [
             (Protocol::Mqtts, b"\x20\x02\0\0", true),
             // The session is present.
             (Protocol::Mqtts, b"\x20\x02\x01\0", true),
@@ -132,8 +134,29 @@ mod tests {
             // A DISCONNECT, and an HTTP server.
             (Protocol::Mqtts, b"\xe0\x01\x8b", false),
             (Protocol::Mqtts, b"HTTP/1.1 101 Switching Protocols\r\n", false),
-            (Protocol::Wss, b"HTTP/1.1 101 Switching Protocols\r\n", true),
-            (Protocol::Wss, b"HTTP/1.1 400 Bad Request\r\n", false),
+            // The upgrade alone comes before any authentication.
+            (Protocol::Wss, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", false),
+            (Protocol::Wss, b"HTTP/1.1 101 S\r\na: b\r\n\r\n\x82\x04\x20\x02\0\0", true),
+            // The blank line after a lone CR.
+            (Protocol::Wss, b"HTTP/1.1 101 S\r\na:\r\r\n\r\n\x82\x04\x20\x02\0\0", true),
+            (Protocol::Wss, b"HTTP/1.1 101 S\r\n\r\n\x82\x04\x20\x02\0\x05", false),
+            // Lengths of 16 and 64 bits.
+            (Protocol::Wss, b"HTTP/1.1 101 S\r\n\r\n\x82\x7e\0\x04\x20\x02\0\0", true),
+            (Protocol::Wss, b"HTTP/1.1 101 S\r\n\r\n\x82\x7f\0\0\0\0\0\0\0\x04\x20\x02\0\0", true),
+            (Protocol::Wss, b"HTTP/1.1 101 S\r\n\r\n\x82\x7f\0\0\0\x01\0\0\0\x04\x20\x02\0\0", false),
+            // After a ping, and an AUTH in a frame of its own, in two fragments.
+            (
+                Protocol::Wss,
+                b"HTTP/1.1 101 S\r\n\r\n\x89\x02hi\x82\x02\xf0\0\x02\x01\x20\x80\x03\x02\0\0",
+                true,
+            ),
+            // Masked, text, compressed, and a close.
+            (Protocol::Wss, b"HTTP/1.1 101 S\r\n\r\n\x82\x84\0\0\0\0\x20\x02\0\0", false),
+            (Protocol::Wss, b"HTTP/1.1 101 S\r\n\r\n\x81\x04\x20\x02\0\0", false),
+            (Protocol::Wss, b"HTTP/1.1 101 S\r\n\r\n\xc2\x04\x20\x02\0\0", false),
+            (Protocol::Wss, b"HTTP/1.1 101 S\r\n\r\n\x88\0\x82\x04\x20\x02\0\0", false),
+            (Protocol::Wss, b"HTTP/1.1 101 \x82\x04\x20\x02\0\0", false),
+            (Protocol::Wss, b"HTTP/1.1 400 Bad Request\r\n\r\n\x82\x04\x20\x02\0\0", false),
             (Protocol::Wss, b"HTTP/1.1 10", false),
             (Protocol::Wss, b"\x20\x02\0\0", false),
             (Protocol::Wss, b"", false),
@@ -141,7 +164,9 @@ mod tests {
         for (protocol, bytes, accepts) in cases {
             let mut answer = BrokerAnswer::awaited(protocol);
             assert_eq!(answer.accepts_with(bytes), accepts, "{bytes:?}");
-            assert!(!answer.accepts_with(b"\x20\x02\0\0"), "once: {bytes:?}");
+            if accepts {
+                assert!(!answer.accepts_with(b"\x20\x02\0\0"), "once: {bytes:?}");
+            }
             // However it is cut.
             let mut answer = BrokerAnswer::awaited(protocol);
             let times = bytes.chunks(1).filter(|byte| answer.accepts_with(byte)).count();
@@ -152,40 +177,83 @@ mod tests {
     #[test]
     fn it_is_small() {
         // Paid for each connection.
-        assert!(size_of::<BrokerAnswer>() <= 8, "{}", size_of::<BrokerAnswer>());
+        assert!(size_of::<BrokerAnswer>() <= 16, "{}", size_of::<BrokerAnswer>());
+    }
+
+    /// Each piece in a frame of its own, behind a ping.
+    fn framed(mqtt: &[u8], pieces: &[usize], ping: &[u8]) -> Vec<u8> {
+        let mut bytes = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n".to_vec();
+        let mut left = mqtt;
+        for piece in pieces.iter().cycle() {
+            bytes.extend([0x89, u8::try_from(ping.len()).unwrap()]);
+            bytes.extend(ping);
+            let (payload, later) = left.split_at(left.len().min(*piece));
+            bytes.push(0x82);
+            match u8::try_from(payload.len()).ok().filter(|len| *len < 126) {
+                Some(len) => bytes.push(len),
+                None => {
+                    bytes.push(126);
+                    bytes.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
+                }
+            }
+            bytes.extend(payload);
+            left = later;
+            if left.is_empty() {
+                return bytes;
+            }
+        }
+        bytes
+    }
+
+    /// How often, cut in this way.
+    fn accepts(protocol: Protocol, bytes: &[u8], cuts: &[usize]) -> usize {
+        let mut answer = BrokerAnswer::awaited(protocol);
+        let (mut left, mut accepted) = (bytes, 0);
+        for cut in cuts.iter().cycle() {
+            if left.is_empty() {
+                break;
+            }
+            let (now, later) = left.split_at(left.len().min(*cut));
+            accepted += usize::from(answer.accepts_with(now));
+            left = later;
+        }
+        accepted
     }
 
     proptest! {
         #[test]
-        fn the_way_the_bytes_are_cut_changes_nothing(
-            auth in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..300)),
+        fn frames_and_cuts_change_nothing(
+            auths in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..128), 0..3),
+            code in prop_oneof![Just(0), any::<u8>()],
             rest in proptest::collection::vec(any::<u8>(), 0..40),
-            is_connack: bool,
+            pieces in proptest::collection::vec(1_usize..200, 1..8),
+            ping in proptest::collection::vec(any::<u8>(), 0..125),
+            cuts in proptest::collection::vec(1_usize..40, 1..20),
+        ) {
+            let mut mqtt = Vec::new();
+            for auth in auths {
+                mqtt.extend([0xf0, u8::try_from(auth.len()).unwrap()]);
+                mqtt.extend(auth);
+            }
+            mqtt.extend([0x20, 2, 0, code]);
+            mqtt.extend(rest);
+            let expected = usize::from(code == 0);
+            prop_assert_eq!(accepts(Protocol::Mqtts, &mqtt, &cuts), expected);
+            prop_assert_eq!(accepts(Protocol::Wss, &framed(&mqtt, &pieces, &ping), &cuts), expected);
+        }
+
+        #[test]
+        fn any_bytes_are_read_the_same_however_they_are_cut(
+            is_upgraded: bool,
+            rest in proptest::collection::vec(prop_oneof![Just(0), Just(0x20), Just(0x82), any::<u8>()], 0..60),
             cuts in proptest::collection::vec(1_usize..40, 1..20),
             protocol in prop_oneof![Just(Protocol::Mqtts), Just(Protocol::Wss)],
         ) {
-            let mut bytes = Vec::new();
-            if let Some(auth) = auth {
-                bytes.extend([0xf0, u8::try_from(auth.len() % 128).unwrap()]);
-                bytes.extend(&auth[..auth.len() % 128]);
-            }
-            if is_connack {
-                bytes.extend(b"\x20\x02\0");
-            }
+            let mut bytes = if is_upgraded { b"HTTP/1.1 101 x\r\n\r\n".to_vec() } else { Vec::new() };
             bytes.extend(rest);
-            let whole = BrokerAnswer::awaited(protocol).accepts_with(&bytes);
-            let mut answer = BrokerAnswer::awaited(protocol);
-            let mut left = bytes.as_slice();
-            let mut accepted = false;
-            for cut in cuts.into_iter().cycle() {
-                if left.is_empty() {
-                    break;
-                }
-                let (now, later) = left.split_at(cut.min(left.len()));
-                accepted |= answer.accepts_with(now);
-                left = later;
-            }
-            prop_assert_eq!(accepted, whole);
+            let whole = accepts(protocol, &bytes, &[usize::MAX]);
+            prop_assert!(whole <= 1);
+            prop_assert_eq!(accepts(protocol, &bytes, &cuts), whole);
         }
     }
 }

@@ -14,3 +14,4 @@ pub(crate) mod registry;
 pub(crate) mod relay;
 pub(crate) mod session_facts;
 pub(crate) mod token_bucket;
+pub(crate) mod web_socket;

@@ -160,16 +160,30 @@ async fn who_is_not_accepted_by_its_broker_is_not_known() {
 }
 
 #[tokio::test]
-async fn a_websocket_is_known_by_the_status_of_its_upgrade() {
+async fn a_websocket_is_known_by_the_connack_in_it_and_not_by_its_upgrade() {
     let (world, servers) = (World::new().await, Authority::new("servers"));
-    let upgraded = broker(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").await;
-    let deployment = world.deploy_with("d", upgraded.address, Some(upgraded.address), &[HOST]).await;
-    world.run(&deployment, &servers.server(&[HOST]), &[]).await;
-    let mut connection = Device::trusting(&servers).connect(world.wss(), HOST).await.unwrap();
-    connection.0.write_all(b"GET /mqtt HTTP/1.1\r\nHost: d.test\r\n\r\n").await.unwrap();
-    eventually("it is known", || async { !all(&world, &deployment).is_empty() }).await;
-    let listed = all(&world, &deployment);
-    assert_eq!((listed[0].listener.as_str(), listed[0].device, &listed[0].name), ("wss", None, &None));
+    let answers: [(&str, &'static [u8], bool); 2] = [
+        ("upgraded", b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x82\x04\x20\x02\0\x05", false),
+        ("accepted", b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x82\x04\x20\x02\0\0", true),
+    ];
+    for (name, answer, is_known) in answers {
+        let (broker, host) = (broker(answer).await, format!("{name}.test"));
+        let deployment = world.deploy_with(name, broker.address, Some(broker.address), &[&host]).await;
+        world.run(&deployment, &servers.server(&[&host]), &[]).await;
+        let mut connection = Device::trusting(&servers).connect(world.wss(), &host).await.unwrap();
+        connection
+            .0
+            .write_all(format!("GET /mqtt HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let mut read = vec![0; answer.len()];
+        connection.0.read_exact(&mut read).await.unwrap();
+        let listed = all(&world, &deployment);
+        assert_eq!((read.as_slice(), listed.len()), (answer, usize::from(is_known)), "{name}");
+        for session in listed {
+            assert_eq!((session.listener.as_str(), session.device, session.name), ("wss", None, None));
+        }
+    }
     world.shut_down().await;
 }
 
