@@ -32,8 +32,9 @@ pub struct DeviceCertificate {
 }
 
 impl DeviceCertificate {
-    /// Of a chain as the device sent it, which a verifier of `trust` has accepted. Verifies a
-    /// signature only where several issuers have one name.
+    /// Of a chain as the device sent it, which a verifier of `trust` has accepted. Verifies whose
+    /// issuers the certificates beside the first are; of client CAs only where several issuers have
+    /// one name.
     ///
     /// `None` if the chain does not lead to `trust`.
     pub fn read(chain: &[CertificateDer<'_>], trust: &ClientTrust, identity: DeviceIdentity) -> Option<Self> {

@@ -30,8 +30,8 @@ hexadecimal!(IssuerPathId);
 pub struct IssuerPath {
     /// Identifies it.
     pub id: IssuerPathId,
-    /// A device's certificate of this path, DER, and those of the intermediates that it sent that
-    /// can lead to a client CA.
+    /// A device's certificate of this path, DER, and those that it sent beside whose keys issued
+    /// it, or another of them.
     pub example: Vec<Vec<u8>>,
     /// The notAfter of the example's first certificate.
     pub example_not_after: OffsetDateTime,
@@ -51,7 +51,8 @@ impl IssuerPath {
         let signers = signers_among(intermediates);
         let candidates = path_candidates(end_entity, &signers).ok()?;
         let leaf = Link::read(end_entity)?;
-        let issuers: Vec<_> = candidates.iter().filter_map(|der| Link::read(der)).collect();
+        let sent: Vec<_> = candidates.iter().filter_map(|der| Link::read(der)).collect();
+        let issuers = issuers_among(&sent, &leaf);
         let anchors: Vec<_> = trust.anchors().iter().filter_map(|der| Link::read(der)).collect();
         let path = PathSearch { issuers: &issuers, anchors: &anchors }.path_above(&leaf, &[])?;
         let anchor = path.last()?;
@@ -122,8 +123,25 @@ impl<'a> Link<'a> {
     }
 }
 
+/// Those that issued the leaf, or another of them, by signature. Others decide nothing, and a
+/// device that sent them would have as many paths as it likes. `path_candidates` bounds the search.
+fn issuers_among<'a>(sent: &'a [Link<'a>], leaf: &Link<'a>) -> Vec<&'a Link<'a>> {
+    let (mut found, mut others): (Vec<_>, Vec<_>) =
+        sent.iter().partition(|issuer| leaf.issuer == issuer.subject && leaf.is_signed_by(issuer));
+    let mut next = 0;
+    while let Some(subject) = found.get(next).copied() {
+        let has_issued =
+            |issuer: &&Link<'_>| subject.issuer == issuer.subject && subject.is_signed_by(issuer);
+        let (more, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(has_issued);
+        found.extend(more);
+        others = rest;
+        next += 1;
+    }
+    found
+}
+
 struct PathSearch<'a> {
-    issuers: &'a [Link<'a>],
+    issuers: &'a [&'a Link<'a>],
     anchors: &'a [Link<'a>],
 }
 
@@ -132,7 +150,8 @@ impl<'a> PathSearch<'a> {
     fn path_above(&self, subject: &Link<'_>, below: &[&'a Link<'a>]) -> Option<Vec<&'a Link<'a>>> {
         let is_named = |issuer: &&Link<'_>| issuer.subject == subject.issuer;
         let anchors = self.anchors.iter().filter(is_named);
-        let issuers = self.issuers.iter().filter(is_named).filter(|issuer| !has_key_of(below, issuer));
+        let issuers =
+            self.issuers.iter().copied().filter(is_named).filter(|issuer| !has_key_of(below, issuer));
         let mut keys = anchors.clone().chain(issuers.clone()).map(|issuer| issuer.tbs.spki);
         let key = keys.next()?;
         let is_sure = keys.all(|other| other == key);

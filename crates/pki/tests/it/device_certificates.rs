@@ -121,12 +121,16 @@ fn devices_that_are_trusted_alike_have_one_path() {
     with_root.intermediates.push(root.der().to_vec());
     let mut with_strangers = with(|_| ());
     with_strangers.intermediates.insert(0, Authority::new("stranger").der().to_vec());
+    let mut with_namesakes = with(|_| ());
+    for name in ["sub", "root"] {
+        with_namesakes.intermediates.insert(0, Authority::new(name).der().to_vec());
+    }
     let mut alone = with(|_| ());
     alone.intermediates.clear();
     let san = |params: &mut CertificateParams| {
         params.subject_alt_names = vec![SanType::DnsName("device".try_into().unwrap())];
     };
-    let cases: [(&str, Leaf, &[&[u8]], bool); 11] = [
+    let cases: [(&str, Leaf, &[&[u8]], bool); 12] = [
         ("another name, key and serial", with(|_| ()), &[root.der()], true),
         (
             "other dates",
@@ -137,6 +141,7 @@ fn devices_that_are_trusted_alike_have_one_path() {
         ("another subjectAltName", with(san), &[root.der()], true),
         ("with the root", with_root, &[root.der()], true),
         ("with unrelated CAs", with_strangers, &[root.der()], true),
+        ("with others of its issuers' names", with_namesakes, &[root.der()], true),
         ("beside another client CA", with(|_| ()), &[more.der(), root.der()], true),
         (
             "for servers too",
