@@ -48,6 +48,8 @@ pub use engine::own_file::{
 pub use error::StoreError;
 pub use inspection::{SchemaState, StoreInspection};
 pub use model::address_group::address_group;
+pub use model::alert_cause::{AlertCause, AppliedRule};
+pub use model::alert_kind::AlertKind;
 pub use model::api_key::ApiKey;
 pub use model::boundary::Boundary;
 pub use model::certificate_change::CertificateChange;
@@ -89,7 +91,7 @@ pub use rekey::state::RekeyState;
 pub use rekey::switching::RekeyNodes;
 pub use replica::copying::CopyError;
 pub use replica::db::Replica;
-pub use repo::alert::{Alert, AlertPage};
+pub use repo::alert::{Alert, AlertPage, StoppedChange};
 pub use repo::alert_channel::AlertChannel;
 pub use repo::alert_delivery::{Delivery, DeliveryOutcome, DeliveryState};
 pub use repo::api_key::{ApiKeyRecord, ApiSecret, Scope};

@@ -1,6 +1,8 @@
 //! Ids and value types: no SQL.
 
 pub(crate) mod address_group;
+pub(crate) mod alert_cause;
+pub(crate) mod alert_kind;
 pub(crate) mod api_key;
 pub(crate) mod boundary;
 pub(crate) mod certificate_change;

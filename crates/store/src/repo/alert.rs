@@ -1,55 +1,58 @@
-//! Alerts: a rule that applied to something that ends, once for each in a project.
+//! Alerts: a rule that applied to something that ends, once for each in a project; and a change
+//! that was stopped, once for each deployment and leaf.
 
-use sqlx::{AnyConnection, any::AnyRow};
+use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
 
 use crate::{
-    AlertId, EndingKind, EndingOwners, ListedEnding, ProjectId, Reader, StoreError, Timestamp, Tx,
-    engine::row, model::ending, repo::alert_delivery, sealed::random,
+    AlertCause, AlertId, AlertKind, AppliedRule, DeploymentId, EndingKind, EndingOwners, ListedEnding,
+    ProjectId, Reader, StoreError, Timestamp, Tx, engine::row, model::ending, repo::alert_delivery,
+    sealed::random,
 };
 
 /// Alerts older than this are removed: 400 days.
 const KEPT_MS: i64 = 400 * 24 * 60 * 60 * 1000;
 
-/// A rule that applied.
+/// What was found, and is sent to the channels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
     /// Its id.
     pub id: AlertId,
     /// `None`: the operator's.
     pub project: Option<ProjectId>,
-    /// What kind of thing ends.
-    pub kind: EndingKind,
+    /// Why it was recorded.
+    pub cause: AlertCause,
     /// The certificate's fingerprint, or the API key.
     pub item: String,
-    /// The rule, such as `1/10`, `7d` or `end`.
-    pub rule: String,
     /// The certificate's subject, or the API key's name.
     pub subject: String,
-    /// notBefore, or the creation.
-    pub begins_at: Timestamp,
-    /// notAfter, or the end.
-    pub ends_at: Timestamp,
-    /// The first 20 owners: deployments, the API key or nodes.
+    /// The first 20 owners: deployments, the API key or nodes. Of a stopped change its deployment.
     pub owners: Vec<String>,
     /// How many there are, counted up to 1,000.
     pub owner_count: u64,
-    /// When the rule was found to apply.
+    /// When it was found.
     pub at: Timestamp,
-    /// By how many milliseconds the clock had jumped just before; 0 for none.
-    pub clock_jump: i64,
-    /// When the last owner replaced it.
+    /// When the last owner replaced what ends, or the stopped change was made after all.
     pub withdrawn_at: Option<Timestamp>,
 }
 
-macro_rules! select {
-    ($rest:literal) => {
-        concat!(
-            "SELECT id, project, kind, item, rule, subject, begins_at, ends_at, owners, owner_count, at, clock_jump, ",
-            "withdrawn_at FROM alert ",
-            $rest
-        )
-    };
+/// A strict change that was refused for its impact on devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoppedChange {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// Its project.
+    pub project: ProjectId,
+    /// The new leaf's fingerprint.
+    pub leaf: String,
+    /// The new leaf's subject.
+    pub subject: String,
+    /// What the alert says of it: text that the store does not read.
+    pub detail: String,
 }
+
+const COLUMNS: &str =
+    "SELECT id, project, kind, item, rule, subject, begins_at, ends_at, owners, owner_count, at,
+    clock_jump, withdrawn_at, detail FROM alert";
 
 impl Alert {
     pub(crate) fn read(row: &AnyRow) -> Result<Self, StoreError> {
@@ -57,20 +60,34 @@ impl Alert {
         Ok(Self {
             id: AlertId::parse(&row::text(row, "id")?).map_err(|_| row::unreadable("id"))?,
             project: ending::project(row)?,
-            kind: ending::kind(row)?,
+            cause: cause(row)?,
             item: row::text(row, "item")?,
-            rule: row::text(row, "rule")?,
             subject: row::text(row, "subject")?,
-            begins_at: Timestamp(row::integer(row, "begins_at")?),
-            ends_at: Timestamp(row::integer(row, "ends_at")?),
             owners: serde_json::from_str(&owners).map_err(|_| row::unreadable("owners"))?,
-            owner_count: u64::try_from(row::integer(row, "owner_count")?)
-                .map_err(|_| row::unreadable("owner_count"))?,
+            owner_count: row::count(row, "owner_count")?,
             at: Timestamp(row::integer(row, "at")?),
-            clock_jump: row::integer(row, "clock_jump")?,
             withdrawn_at: row::integer_or_null(row, "withdrawn_at")?.map(Timestamp),
         })
     }
+}
+
+fn cause(row: &AnyRow) -> Result<AlertCause, StoreError> {
+    let kind = AlertKind::parse(&row::text(row, "kind")?).ok_or_else(|| row::unreadable("kind"))?;
+    Ok(match kind {
+        AlertKind::Ending(kind) => AlertCause::Ending(AppliedRule {
+            kind,
+            rule: row::text(row, "rule")?,
+            begins_at: Timestamp(row::integer(row, "begins_at")?),
+            ends_at: Timestamp(row::integer(row, "ends_at")?),
+            clock_jump: row::integer(row, "clock_jump")?,
+        }),
+        AlertKind::StoppedChange => AlertCause::StoppedChange { detail: row::text(row, "detail")? },
+    })
+}
+
+/// The condition that this program can read the alert: a newer release may have more kinds.
+pub(crate) fn is_known() -> String {
+    format!("kind IN ({})", row::quoted(&AlertKind::ALL.map(AlertKind::as_str)))
 }
 
 /// A page of alerts, newest first.
@@ -92,16 +109,21 @@ impl Reader {
             None => (i64::MAX, ""),
         };
         let limit = i64::from(page.limit);
+        let page_of = |shown: &str| {
+            let known = is_known();
+            format!(
+                "{COLUMNS} WHERE {shown} AND {known} AND (at, id) < ($1, $2) ORDER BY at DESC, id DESC LIMIT $3"
+            )
+        };
         self.run(async |conn| {
             let Some(projects) = &page.projects else {
-                let sql = select!("WHERE (at, id) < ($1, $2) ORDER BY at DESC, id DESC LIMIT $3");
+                let sql = AssertSqlSafe(page_of("TRUE"));
                 let rows = sqlx::query(sql).bind(at).bind(id).bind(limit).fetch_all(conn).await?;
                 return rows.iter().map(Alert::read).collect();
             };
             let mut found = Vec::new();
             for project in projects {
-                let sql =
-                    select!("WHERE project = $4 AND (at, id) < ($1, $2) ORDER BY at DESC, id DESC LIMIT $3");
+                let sql = AssertSqlSafe(page_of("project = $4"));
                 let query = sqlx::query(sql).bind(at).bind(id).bind(limit).bind(project.as_str());
                 for row in &query.fetch_all(&mut *conn).await? {
                     found.push(Alert::read(row)?);
@@ -117,8 +139,31 @@ impl Reader {
     /// One alert.
     pub async fn alert(&self, id: &AlertId) -> Result<Option<Alert>, StoreError> {
         self.run(async |conn| {
-            let row = sqlx::query(select!("WHERE id = $1")).bind(id.as_str()).fetch_optional(conn).await?;
+            let sql = AssertSqlSafe(format!("{COLUMNS} WHERE id = $1"));
+            let row = sqlx::query(sql).bind(id.as_str()).fetch_optional(conn).await?;
             row.as_ref().map(Alert::read).transpose()
+        })
+        .await
+    }
+
+    /// Whether an alert of this change is recorded, and not withdrawn.
+    pub async fn has_stopped_change(
+        &self,
+        project: &ProjectId,
+        deployment: &DeploymentId,
+        leaf: &str,
+    ) -> Result<bool, StoreError> {
+        self.run(async |conn| {
+            let row = sqlx::query(
+                "SELECT id FROM alert WHERE project = $1 AND kind = 'stoppedChange' AND item = $2 AND rule = $3
+                     AND withdrawn_at IS NULL",
+            )
+            .bind(project.as_str())
+            .bind(leaf)
+            .bind(deployment.as_str())
+            .fetch_optional(conn)
+            .await?;
+            Ok(row.is_some())
         })
         .await
     }
@@ -166,14 +211,8 @@ impl Tx {
             if done.rows_affected() == 0 {
                 return Ok(None);
             }
-            let found = sqlx::query(select!("WHERE project = $1 AND kind = $2 AND item = $3 AND rule = $4"))
-                .bind(ending::project_text(project))
-                .bind(of.kind.as_str())
-                .bind(of.item.as_str())
-                .bind(rule)
-                .fetch_one(&mut *conn)
-                .await?;
-            let alert = Alert::read(&found)?;
+            let kind = AlertKind::Ending(of.kind);
+            let alert = find(conn, ending::project_text(project), kind, &of.item, rule).await?;
             alert_delivery::insert(conn, &alert.id, project, at).await?;
             alert_delivery::supersede(conn, &alert.id).await?;
             Ok(Some(alert))
@@ -181,15 +220,97 @@ impl Tx {
         .await
     }
 
-    /// Removes alerts that were recorded after `now`, by a clock that was ahead, and brings back
-    /// the attempts that it postponed.
+    /// Records a stopped change, with a delivery to each channel. `None`: it is recorded already. A
+    /// withdrawn one is recorded again; what was delivered is not sent again.
+    pub async fn record_stopped_change(
+        &mut self,
+        stopped: &StoppedChange,
+    ) -> Result<Option<Alert>, StoreError> {
+        let now = self.now;
+        let StoppedChange { deployment, project, leaf, subject, detail } = stopped;
+        self.step(async |conn| {
+            let done = sqlx::query(
+                "INSERT INTO alert (id, project, kind, item, rule, subject, begins_at, ends_at, owners, owner_count,
+                                    at, clock_jump, detail)
+                 VALUES ($1, $2, 'stoppedChange', $3, $4, $5, 0, 0, $6, 1, $7, 0, $8)
+                 ON CONFLICT (project, kind, item, rule) DO UPDATE SET withdrawn_at = NULL, at = excluded.at,
+                     detail = excluded.detail
+                 WHERE alert.withdrawn_at IS NOT NULL",
+            )
+            .bind(random::name())
+            .bind(project.as_str())
+            .bind(leaf.as_str())
+            .bind(deployment.as_str())
+            .bind(row::storable(subject).into_owned())
+            .bind(serde_json::json!([deployment.as_str()]).to_string())
+            .bind(now.0)
+            .bind(row::storable(detail).into_owned())
+            .execute(&mut *conn)
+            .await?;
+            if done.rows_affected() == 0 {
+                return Ok(None);
+            }
+            let kind = AlertKind::StoppedChange;
+            let alert = find(conn, project.as_str(), kind, leaf, deployment.as_str()).await?;
+            alert_delivery::insert(conn, &alert.id, Some(project), now).await?;
+            Ok(Some(alert))
+        })
+        .await
+    }
+
+    /// The leaf was accepted after all: nothing more is sent of its stopped change.
+    pub async fn withdraw_stopped_change(
+        &mut self,
+        deployment: &DeploymentId,
+        leaf: &str,
+    ) -> Result<(), StoreError> {
+        let now = self.now;
+        self.step(async |conn| withdraw_stopped(conn, deployment, Some(leaf), now).await).await
+    }
+
+    /// Removes alerts about what ends that were recorded after `now`, by a clock that was ahead,
+    /// and brings back the attempts that it postponed. Changes that were stopped stay stopped.
     pub async fn remove_alerts_after(&mut self, now: Timestamp) -> Result<(), StoreError> {
         self.step(async |conn| {
-            sqlx::query("DELETE FROM alert WHERE at > $1").bind(now.0).execute(&mut *conn).await?;
+            let sql = "DELETE FROM alert WHERE at > $1 AND kind <> 'stoppedChange'";
+            sqlx::query(sql).bind(now.0).execute(&mut *conn).await?;
             alert_delivery::bring_back(conn, now).await
         })
         .await
     }
+}
+
+async fn find(
+    conn: &mut AnyConnection,
+    project: &str,
+    kind: AlertKind,
+    item: &str,
+    rule: &str,
+) -> Result<Alert, StoreError> {
+    let sql = format!("{COLUMNS} WHERE project = $1 AND kind = $2 AND item = $3 AND rule = $4");
+    let query = sqlx::query(AssertSqlSafe(sql)).bind(project).bind(kind.as_str()).bind(item).bind(rule);
+    Alert::read(&query.fetch_one(conn).await?)
+}
+
+/// Of a deployment: all, or that of one leaf.
+pub(crate) async fn withdraw_stopped(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+    leaf: Option<&str>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let leaf = leaf.unwrap_or_default();
+    alert_delivery::cancel_stopped(conn, deployment, leaf).await?;
+    sqlx::query(
+        "UPDATE alert SET withdrawn_at = $3
+         WHERE kind = 'stoppedChange' AND rule = $1 AND ($2 = '' OR item = $2) AND withdrawn_at IS NULL",
+    )
+    .bind(deployment.as_str())
+    .bind(leaf)
+    .bind(now.0)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// What ends was replaced: nothing more is sent of it.

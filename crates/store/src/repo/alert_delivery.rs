@@ -6,9 +6,10 @@
 use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
 
 use crate::{
-    AlertId, ChannelId, EndingKind, ProjectId, Reader, Store, StoreError, Timestamp,
+    AlertId, ChannelId, DeploymentId, EndingKind, ProjectId, Reader, Store, StoreError, Timestamp,
     engine::{lock, row},
     model::ending,
+    repo::alert,
 };
 
 /// Where a delivery stands.
@@ -20,7 +21,7 @@ pub enum DeliveryState {
     Delivered,
     /// No attempt remains.
     Failed,
-    /// What ends was replaced before.
+    /// What ends was replaced before, or the stopped change made.
     Cancelled,
 }
 
@@ -107,7 +108,8 @@ impl Reader {
 
 impl Store {
     /// Takes at most `limit` deliveries that are due by `now`, for one attempt each. `retry_at`
-    /// gives the time of the attempt after it.
+    /// gives the time of the attempt after it. Those of kinds that this program does not know are
+    /// left to nodes of a newer release.
     pub async fn take_deliveries(
         &self,
         now: Timestamp,
@@ -119,11 +121,17 @@ impl Store {
             lock::expiry(conn).await?;
             // A removal of the alert or channel may hold it, and wait for another one.
             let lock = if lock::is_postgres(conn) { " FOR UPDATE SKIP LOCKED" } else { "" };
+            let known = alert::is_known();
             let sql = format!(
-                "{COLUMNS} WHERE state = 'pending' AND next_at <= $1 ORDER BY next_at, alert, channel LIMIT $2{lock}"
+                "{COLUMNS} WHERE state = 'pending' AND next_at <= $1
+                     AND EXISTS (SELECT 1 FROM alert a WHERE a.id = alert_delivery.alert AND a.{known})
+                 ORDER BY next_at, alert, channel LIMIT $2{lock}"
             );
-            let rows =
-                sqlx::query(AssertSqlSafe(sql)).bind(now.0).bind(i64::from(limit)).fetch_all(&mut *conn).await?;
+            let rows = sqlx::query(AssertSqlSafe(sql))
+                .bind(now.0)
+                .bind(i64::from(limit))
+                .fetch_all(&mut *conn)
+                .await?;
             let mut taken = rows.iter().map(Delivery::read).collect::<Result<Vec<_>, _>>()?;
             for delivery in &mut taken {
                 delivery.attempts += 1;
@@ -223,7 +231,8 @@ pub(crate) async fn insert(
 /// What a new channel begins with.
 const BEGUN_WITH: i64 = 100;
 
-/// Of each certificate that is not replaced, its newest alert.
+/// Of each certificate that is not replaced, its newest alert. That a change was stopped is not
+/// said later: it may be outdated.
 pub(crate) async fn insert_newest(
     conn: &mut AnyConnection,
     channel: &ChannelId,
@@ -232,7 +241,8 @@ pub(crate) async fn insert_newest(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO alert_delivery (alert, channel, state, attempts, next_at)
-         SELECT id, $1, 'pending', 0, $3 FROM alert a WHERE withdrawn_at IS NULL AND ($2 = '' OR project = $2)
+         SELECT id, $1, 'pending', 0, $3 FROM alert a
+         WHERE withdrawn_at IS NULL AND kind <> 'stoppedChange' AND ($2 = '' OR project = $2)
              AND NOT EXISTS (SELECT 1 FROM alert b WHERE b.project = a.project AND b.kind = a.kind
                              AND b.item = a.item AND (b.at, b.id) > (a.at, a.id))
          ORDER BY at DESC, id DESC LIMIT $4",
@@ -288,6 +298,24 @@ pub(crate) async fn cancel(
     .bind(project)
     .bind(kind.as_str())
     .bind(item)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// `leaf` is empty for all of the deployment.
+pub(crate) async fn cancel_stopped(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+    leaf: &str,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE alert_delivery SET state = 'cancelled' WHERE state NOT IN ('delivered', 'failed', 'cancelled')
+         AND alert IN (SELECT id FROM alert WHERE kind = 'stoppedChange' AND rule = $1
+                           AND ($2 = '' OR item = $2) AND withdrawn_at IS NULL)",
+    )
+    .bind(deployment.as_str())
+    .bind(leaf)
     .execute(conn)
     .await?;
     Ok(())

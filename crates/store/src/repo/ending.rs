@@ -273,9 +273,12 @@ impl Tx {
         .await
     }
 
-    /// Endings by number after `after`, at most `limit`.
+    /// Endings by number after `after`, at most `limit`; none of a kind of a newer release.
     pub async fn endings_after(&mut self, after: i64, limit: u32) -> Result<Vec<ListedEnding>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} WHERE e.number > $1 ORDER BY e.number LIMIT $2");
+        let known = row::quoted(&EndingKind::ALL.map(EndingKind::as_str));
+        let sql = format!(
+            "SELECT {COLUMNS} WHERE e.number > $1 AND e.kind IN ({known}) ORDER BY e.number LIMIT $2"
+        );
         self.step(async |conn| {
             let query = sqlx::query(AssertSqlSafe(sql)).bind(after).bind(i64::from(limit));
             query.fetch_all(conn).await?.iter().map(ListedEnding::read).collect()
@@ -417,7 +420,8 @@ pub(crate) async fn remove_deployment(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let owner = EndingOwner { name: id.to_string(), project: None, kinds: &EndingKind::OF_DEPLOYMENTS };
-    set(conn, &owner, &[], now).await
+    set(conn, &owner, &[], now).await?;
+    alert::withdraw_stopped(conn, id, None, now).await
 }
 
 /// A node that is not listed any more.
