@@ -125,7 +125,7 @@ impl From<Impact> for ImpactBody {
                 .root_changed
                 .map(|change| RootChangeBody { from: change.from, to: change.to }),
             key_kind_changed: impact.key_kind_changed.map(|change| KeyKindChangeBody {
-                share: share(change.share_millionths),
+                share: change.share(),
                 from: change.from,
                 to: change.to,
             }),
@@ -153,33 +153,5 @@ impl From<RejectedDevice> for RejectedBody {
 
 /// What of the impact is severe, in one sentence.
 pub(crate) fn sentence(impact: &Impact) -> String {
-    let mut parts = Vec::new();
-    let RefusedShare { refused, of } = impact.connected;
-    if refused > 0 {
-        parts.push(format!("{refused} of {of} connected devices would be refused"));
-    }
-    match &impact.hosts_lost[..] {
-        [] => {}
-        [host] => parts.push(format!("the host {host} is in use and would not be covered any more")),
-        hosts => parts.push(format!("{} hosts are in use and would not be covered any more", hosts.len())),
-    }
-    if let Some(change) = &impact.root_changed {
-        parts.push(format!("the root would be {} instead of {}", change.to, change.from));
-    }
-    if let Some(change) = &impact.key_kind_changed
-        && change.share_millionths > 0
-    {
-        let percent = share(change.share_millionths) * 100.0;
-        parts.push(format!(
-            "{percent:.1} % of what devices offer, by network, cannot verify the new key or chain"
-        ));
-    }
-    if parts.is_empty() {
-        parts.push("nodes have not answered, and may have devices that would be refused".to_owned());
-    }
-    format!("The impact of the change is severe: {}.", parts.join("; "))
-}
-
-fn share(millionths: u32) -> f64 {
-    f64::from(millionths) / 1_000_000.0
+    format!("The impact of the change is severe: {}.", impact.severe_reasons().join("; "))
 }

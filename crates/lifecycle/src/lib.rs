@@ -58,7 +58,7 @@ pub use entropy::{Entropy, SystemEntropy};
 pub use evidence_of_nodes::EvidenceOfNodes;
 pub use expiry::delivering::{AlertDelivery, Delivered};
 pub use expiry::listing::of_certificate;
-pub use expiry::message::{AlertMessage, days_left};
+pub use expiry::message::{AlertMessage, alert_summary, days_left};
 pub use expiry::rules::{ExpiryRule, ExpiryRuleError, ExpiryRules, Lifetime};
 pub use expiry::span::{read_span, relative};
 pub use expiry::watch::ExpiryWatch;

@@ -1,6 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
-use certward_pki::{Circumstances, Finding, Judgement, Material, Replaced, TlsType, Upload, findings_as_of};
+use certward_pki::{
+    Circumstances, Finding, Judgement, Material, Replaced, TlsType, Upload, findings_as_of, fingerprint,
+};
 use certward_store::{
     ApiKey, AuditEntry, AuditOrigin, CertificateChange, Deployment, DeploymentRef, Scope, StoreError,
     Timestamp, TlsState, TrustScope, Tx, Version, VersionId,
@@ -129,7 +131,8 @@ impl Lifecycle {
         }
     }
 
-    /// Judges and rehearses without storing; queued by API key.
+    /// Judges and rehearses without storing; queued by API key. Strict, a severe impact is recorded
+    /// as an alert.
     ///
     /// # Errors
     /// [`TlsError::TooManyUploads`], [`TlsError::Store`]; strict, [`TlsError::ImpactSevere`].
@@ -172,6 +175,7 @@ impl Lifecycle {
     ) -> Result<Option<Impact>, TlsError> {
         match self.impact(actor, deployment, material).await? {
             Some(severe) if severe.is_severe() && handling == Handling::Strict => {
+                self.record_stopped_change(actor, deployment, material, &severe).await?;
                 Err(TlsError::ImpactSevere(severe.into()))
             }
             impact => Ok(impact),
@@ -327,6 +331,7 @@ impl Lifecycle {
             Some(version) => tx.version(id, version).await?,
             None => None,
         };
+        tx.withdraw_stopped_change(id, &fingerprint(material.bundle.leaf())).await?;
         let generation = tx.draw_generation(id).await?;
         let version = Version {
             deployment: id.clone(),

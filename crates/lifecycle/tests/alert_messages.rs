@@ -6,7 +6,7 @@
 use std::{fs, path::PathBuf};
 
 use certward_lifecycle::AlertMessage;
-use certward_store::{Alert, AlertId, ChannelId, EndingKind, ProjectId, Timestamp};
+use certward_store::{Alert, AlertCause, AlertId, AppliedRule, ChannelId, EndingKind, ProjectId, Timestamp};
 
 const HOUR: i64 = 60 * 60 * 1000;
 const DAY: i64 = 24 * HOUR;
@@ -17,18 +17,36 @@ fn alert(kind: EndingKind, rule: &str, left: i64, owners: &[&str]) -> Alert {
     Alert {
         id: AlertId::parse("k3x9q2m7c5v1b8n4").unwrap(),
         project: Some(ProjectId::parse("north").unwrap()),
-        kind,
+        cause: AlertCause::Ending(AppliedRule {
+            kind,
+            rule: rule.into(),
+            begins_at: Timestamp(NOW + left - 47 * DAY),
+            ends_at: Timestamp(NOW + left),
+            clock_jump: 0,
+        }),
         item: "8f".repeat(32),
-        rule: rule.into(),
         subject: "CN=mqtt.example.com".into(),
-        begins_at: Timestamp(NOW + left - 47 * DAY),
-        ends_at: Timestamp(NOW + left),
         owners: owners.iter().map(|owner| (*owner).to_owned()).collect(),
         owner_count: owners.len() as u64,
         at: Timestamp(NOW),
-        clock_jump: 0,
         withdrawn_at: None,
     }
+}
+
+fn after_a_jump(alert: Alert, clock_jump: i64) -> Alert {
+    let applied = alert.cause.applied().unwrap().clone();
+    Alert { cause: AlertCause::Ending(AppliedRule { clock_jump, ..applied }), ..alert }
+}
+
+/// As the store has it.
+const STOPPED: &str = r#"{"severity":"severe","connected":{"refused":2,"of":50},"known":{"refused":7,"of":120},
+    "hostsLost":["mqtt.example.com"],"hostsLostCount":1,"rootChanged":{"from":"CN=old root","to":"CN=new root"},
+    "keyKindChanged":{"from":"RSA 2048","to":"ECDSA P-256","share":0.1},
+    "reasons":["2 of 50 connected devices would be refused","the root would be CN=new root instead of CN=old root"]}"#;
+
+fn stopped(detail: &str) -> Alert {
+    let cause = AlertCause::StoppedChange { detail: detail.to_owned() };
+    Alert { cause, ..alert(EndingKind::Leaf, "", 0, &["ge6a1a75"]) }
 }
 
 fn cases() -> Vec<(&'static str, AlertMessage)> {
@@ -53,8 +71,10 @@ fn cases() -> Vec<(&'static str, AlertMessage)> {
         ("client-ca", alert(EndingKind::ClientCa, "1/5", 180 * DAY, &["ge6a1a75"])),
         ("api-key", key),
         ("api-certificate", api),
-        ("after-the-clock-moved-forward", Alert { clock_jump: 365 * DAY, ..leaf.clone() }),
-        ("after-the-clock-moved-back", Alert { clock_jump: -5 * HOUR, ..leaf }),
+        ("after-the-clock-moved-forward", after_a_jump(leaf.clone(), 365 * DAY)),
+        ("after-the-clock-moved-back", after_a_jump(leaf, -5 * HOUR)),
+        ("change-stopped", stopped(STOPPED)),
+        ("change-stopped-unreadable", stopped("")),
     ];
     let mut cases: Vec<_> = alerts.iter().map(|(name, alert)| (*name, AlertMessage::of(alert))).collect();
     let channel = ChannelId::parse("m5n8b2v7").unwrap();

@@ -16,8 +16,8 @@ use certward_lifecycle::{
 };
 use certward_pki::Upload;
 use certward_store::{
-    Alert, AlertPage, AlertReceiver, DeliveryState, EndingKind, EndingPage, EndingScope, Scope, Store,
-    Timestamp, WebhookSecret, WebhookUrl,
+    Alert, AlertKind, AlertPage, AlertReceiver, DeliveryState, EndingKind, EndingPage, EndingScope, Scope,
+    Store, Timestamp, WebhookSecret, WebhookUrl,
 };
 use certward_test_support::Leaf;
 use support::{Authority, World};
@@ -55,7 +55,7 @@ async fn alerts(store: &Store) -> Vec<Alert> {
 
 /// The rules that were said, in their order.
 fn rules(alerts: &[Alert]) -> Vec<&str> {
-    alerts.iter().rev().map(|alert| alert.rule.as_str()).collect()
+    alerts.iter().rev().map(|alert| alert.cause.applied().unwrap().rule.as_str()).collect()
 }
 
 async fn turn(world: &World, watch: &mut ExpiryWatch) -> Vec<Alert> {
@@ -113,7 +113,8 @@ async fn after_a_long_stop_only_the_most_urgent_rule_is_said() {
     world.clock.advance(DAY * 46);
     let said = turn(&world, &mut world.lifecycle.expiry_watch()).await;
     assert_eq!(rules(&said), ["1/10"]);
-    assert_eq!(said[0].clock_jump, i64::try_from((DAY * 46).as_millis()).unwrap(), "it may be the clock");
+    let jump = said[0].cause.applied().unwrap().clock_jump;
+    assert_eq!(jump, i64::try_from((DAY * 46).as_millis()).unwrap(), "it may be the clock");
 }
 
 #[tokio::test]
@@ -168,7 +169,7 @@ async fn keys_end_and_grant_nothing_beyond() {
     world.clock.set(end);
     let said = turn(&world, &mut world.lifecycle.expiry_watch()).await;
     assert_eq!(rules(&said), ["end", "end"]);
-    assert!(said.iter().all(|alert| alert.kind == EndingKind::ApiKey));
+    assert!(said.iter().all(|alert| alert.cause.kind() == AlertKind::Ending(EndingKind::ApiKey)));
     let refused = world.lifecycle.revoke_key(&made.key, &world.admin).await;
     assert!(matches!(refused, Err(certward_lifecycle::KeyError::Denied(_))), "{refused:?}");
     world.lifecycle.revoke_key(&world.admin, &made.key).await.unwrap();
@@ -185,8 +186,8 @@ async fn the_certificate_of_an_api_is_listed_by_its_node() {
     world.clock.advance(DAY * 50);
     let said = turn(&world, &mut watch).await;
     assert_eq!(
-        (said[0].kind, said[0].owners.as_slice()),
-        (EndingKind::ApiCertificate, &["n1".to_owned()][..])
+        (said[0].cause.kind(), said[0].owners.as_slice()),
+        (AlertKind::Ending(EndingKind::ApiCertificate), &["n1".to_owned()][..])
     );
     let second = leaf_of(&world, &ca, 50);
     watch.list_api_certificate(&node, Some(&second.der)).await.unwrap();

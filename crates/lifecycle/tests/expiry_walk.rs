@@ -18,8 +18,8 @@ use std::{
 use certward_lifecycle::{ExpiryWatch, Handling, Lifecycle, NewDeployment, SystemEntropy};
 use certward_pki::HostName;
 use certward_store::{
-    Address, AlertPage, ApiKey, DeploymentId, DeploymentRef, DeploymentSpec, MasterKey, Servers, Store,
-    Timestamp, UpstreamList,
+    Address, Alert, AlertPage, ApiKey, DeploymentId, DeploymentRef, DeploymentSpec, MasterKey, Servers,
+    Store, Timestamp, UpstreamList,
 };
 use certward_test_support::{Authority, HandClock, PostgresServer, effort};
 use support::{FakeGateway, one_way, settings};
@@ -72,6 +72,10 @@ struct Walk {
 fn lifecycle_on(store: Store) -> Lifecycle {
     let gateway = Arc::new(FakeGateway::default());
     Lifecycle::new(store, gateway.clone(), gateway, Arc::new(SystemEntropy), settings())
+}
+
+fn rule_of(alert: &Alert) -> &str {
+    &alert.cause.applied().unwrap().rule
 }
 
 impl Walk {
@@ -150,7 +154,8 @@ impl Walk {
         let (first, second) = tokio::join!(first.turn(Timestamp(now)), second.turn(Timestamp(now)));
         let mut said: Vec<(String, String, i64)> = Vec::new();
         for alert in first.unwrap().into_iter().chain(second.unwrap()) {
-            said.push((alert.item, alert.rule, alert.at.0));
+            let rule = alert.cause.applied().unwrap().rule.clone();
+            said.push((alert.item, rule, alert.at.0));
         }
         said.sort();
         let due = self.coming.remove(&now).unwrap_or_default();
@@ -184,7 +189,7 @@ impl Walk {
             stored.extend(alerts);
         }
         let found: BTreeSet<_> =
-            stored.iter().map(|alert| (alert.item.clone(), alert.rule.as_str(), alert.at.0)).collect();
+            stored.iter().map(|alert| (alert.item.clone(), rule_of(alert), alert.at.0)).collect();
         assert_eq!(found.len(), stored.len(), "each once");
         assert_eq!(found, self.expected);
         let owners: BTreeSet<&str> = stored.iter().map(|alert| alert.owners[0].as_str()).collect();

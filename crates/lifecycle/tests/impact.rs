@@ -5,9 +5,11 @@ mod support;
 
 use std::{net::Ipv4Addr, sync::Arc, time::Instant};
 
-use certward_lifecycle::{Handling, Impact, ImpactSeverity, RefusedShare, TlsError};
+use certward_lifecycle::{
+    AlertMessage, Handling, Impact, ImpactSeverity, RefusedShare, TlsError, alert_summary,
+};
 use certward_pki::{ClientTrust, DeviceCertificate, DeviceId, DeviceIdentity, Upload};
-use certward_store::{DeploymentId, DeviceBatch, DeviceSighting, HostSighting, Timestamp};
+use certward_store::{Alert, AlertPage, DeploymentId, DeviceBatch, DeviceSighting, HostSighting, Timestamp};
 use certward_test_support::Leaf;
 use support::{Authority, HOST, Uploads, World};
 
@@ -84,9 +86,9 @@ async fn known_devices_that_would_be_refused_are_counted_and_named() {
     assert_eq!(created.await.unwrap().impact, None, "devices of another deployment");
 }
 
-#[tokio::test]
-async fn a_strict_change_of_severe_impact_stores_nothing() {
-    let (world, server) = (World::new().await, Authority::new("Server CA"));
+/// Devices ask for its host.
+async fn world_in_use(server: &Authority) -> World {
+    let world = World::new().await;
     world.create(server.one_way()).await;
     let at = world.lifecycle.store().clock().now();
     let asked = ["elsewhere.example.com", HOST].map(|host| HostSighting {
@@ -96,7 +98,18 @@ async fn a_strict_change_of_severe_impact_stores_nothing() {
     });
     let batch = DeviceBatch { hosts: asked.to_vec(), ..DeviceBatch::default() };
     world.lifecycle.store().record_devices(&batch).await.unwrap();
+    world
+}
 
+async fn alerts(world: &World) -> Vec<Alert> {
+    let page = AlertPage { projects: None, before: None, limit: 100 };
+    world.lifecycle.store().read().alerts(&page).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_strict_change_of_severe_impact_stores_nothing() {
+    let server = Authority::new("Server CA");
+    let world = world_in_use(&server).await;
     let before = world.deployment().await;
     let other = || support::one_way(&server.server(&["elsewhere.example.com"]));
     let this = before.reference();
@@ -111,6 +124,91 @@ async fn a_strict_change_of_severe_impact_stores_nothing() {
     assert_eq!(renewed.impact.unwrap().severity, ImpactSeverity::None);
     let forced = change(other(), Handling::Lenient).await.unwrap();
     assert_eq!(forced.impact.unwrap().severity, ImpactSeverity::Severe);
+}
+
+#[tokio::test]
+async fn a_stopped_change_is_recorded_once_until_its_leaf_is_accepted() {
+    let server = Authority::new("Server CA");
+    let world = world_in_use(&server).await;
+    let (first, this) = (world.deployment().await.tls.version(), world.this().await);
+    let elsewhere = server.server(&["elsewhere.example.com"]);
+    let fingerprint = certward_pki::fingerprint(&elsewhere.der);
+    let other = || Arc::new(support::one_way(&elsewhere));
+    let check = async |upload: Arc<Upload>, handling| {
+        let deployment = world.deployment().await;
+        world.lifecycle.check_tls(&world.admin, &deployment, upload, handling).await.map(drop)
+    };
+    let replace = async |upload: Arc<Upload>, handling| {
+        world.lifecycle.replace_tls(&world.admin, &this, upload, handling).await.map(drop)
+    };
+    let is_stopped =
+        |done: Result<(), TlsError>| assert!(matches!(done, Err(TlsError::ImpactSevere(_))), "{done:?}");
+
+    check(other(), Handling::Lenient).await.unwrap();
+    check(Arc::new(server.one_way()), Handling::Strict).await.unwrap();
+    assert_eq!(alerts(&world).await, [], "neither was stopped");
+    is_stopped(check(other(), Handling::Strict).await);
+    let recorded = alerts(&world).await;
+    assert_eq!(recorded.len(), 1, "{recorded:?}");
+    let alert = &recorded[0];
+    assert_eq!((&alert.item, &alert.owners[..]), (&fingerprint, &[world.id.to_string()][..]));
+    assert_eq!(
+        alert_summary(alert),
+        format!(
+            "A change of deployment ge6a1a75 was stopped: the host {HOST} is in use and would not be covered any more"
+        )
+    );
+    world.clock.advance(std::time::Duration::from_secs(60));
+    for _ in 0..2 {
+        is_stopped(check(other(), Handling::Strict).await);
+        is_stopped(replace(other(), Handling::Strict).await);
+    }
+    assert_eq!(alerts(&world).await, recorded, "once");
+    let another = Arc::new(support::one_way(&server.server(&["elsewhere.example.com"])));
+    is_stopped(replace(another, Handling::Strict).await);
+    assert_eq!(alerts(&world).await.len(), 2, "another leaf");
+
+    replace(other(), Handling::Lenient).await.unwrap();
+    let withdrawn: Vec<_> = alerts(&world).await;
+    let is_withdrawn = |alert: &Alert| alert.withdrawn_at.is_some();
+    assert_eq!(withdrawn.iter().map(is_withdrawn).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(alert_of(&withdrawn, &fingerprint).withdrawn_at, Some(world.lifecycle.store().clock().now()));
+
+    // Back, and a strict rollback to it is stopped, too.
+    replace(Arc::new(server.one_way()), Handling::Lenient).await.unwrap();
+    let kept = world.lifecycle.tls_versions(&this).await.unwrap().unwrap();
+    let forced = kept.iter().find(|kept| kept.fingerprint == fingerprint).unwrap().version.version;
+    let roll_back = world.lifecycle.roll_back_tls(&world.admin, &this, Some(forced), Handling::Strict).await;
+    is_stopped(roll_back.map(drop));
+    assert!(!is_withdrawn(alert_of(&alerts(&world).await, &fingerprint)), "it is recorded again");
+    assert_ne!(world.deployment().await.tls.version(), first);
+}
+
+fn alert_of<'a>(alerts: &'a [Alert], fingerprint: &str) -> &'a Alert {
+    alerts.iter().find(|alert| alert.item == fingerprint).unwrap()
+}
+
+#[tokio::test]
+async fn an_alert_counts_devices_and_names_none() {
+    let (world, server) = (World::new().await, Authority::new("Server CA"));
+    let (old, kept) = (Authority::new("Old CA"), Authority::new("Kept CA"));
+    world.create(server.two_way(&[&old])).await;
+    let now = world.lifecycle.store().clock().now();
+    record(&world, vec![sighting(&world.id, device(&old.client("secret-name"), &old), now)]).await;
+    let another_root = Authority::new("Another root");
+    let deployment = world.deployment().await;
+    let upload = Arc::new(another_root.two_way(&[&kept]));
+    match world.lifecycle.check_tls(&world.admin, &deployment, upload, Handling::Strict).await {
+        Err(TlsError::ImpactSevere(impact)) => assert_eq!(&*impact.named[0].name, "secret-name"),
+        done => panic!("{done:?}"),
+    }
+    let recorded = alerts(&world).await;
+    assert!(!format!("{recorded:?}").contains("secret-name"));
+    let message = AlertMessage::of(&recorded[0]);
+    let data = serde_json::from_str::<serde_json::Value>(&message.json).unwrap()["data"].clone();
+    assert_eq!(data["known"], serde_json::json!({"refused": 1, "of": 1}));
+    assert_eq!(data["severity"], "severe");
+    assert_eq!(data["rootChanged"]["to"], "CN=Another root");
 }
 
 /// Printed, not judged: machines differ.

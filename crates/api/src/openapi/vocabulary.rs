@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use certward_lifecycle::{ImpactSeverity, VersionStatus};
 use certward_pki::{DeviceIdentity, KEEP, Profile, TlsType, catalogue};
-use certward_store::{DeliveryState, EndingKind, MailSecurity, ProxyProtocol, Role, Scope};
+use certward_store::{AlertKind, DeliveryState, EndingKind, MailSecurity, ProxyProtocol, Role, Scope};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -88,8 +88,12 @@ closed_lists! {
     EndingKindWord "EndingKind"
         "What kind of thing ends."
         EndingKind::ALL.map(EndingKind::as_str);
+    AlertKindWord "AlertKind"
+        "What kind of thing ends; or `stoppedChange`: a change with `Prefer: handling=strict` was refused for its impact. \
+         Later releases add kinds."
+        AlertKind::ALL.map(AlertKind::as_str);
     DeliveryStateWord "DeliveryState"
-        "Where a delivery stands; `cancelled`: what ends was replaced before."
+        "Where a delivery stands; `cancelled`: what ends was replaced before, or the stopped change made."
         DeliveryState::ALL.map(DeliveryState::as_str);
     MailSecurityWord "MailSecurity"
         "`tls`: from the first byte. `starttls`: required. `plain`: none, and no password."

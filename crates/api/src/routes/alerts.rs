@@ -7,7 +7,10 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use certward_store::{Alert, AlertId, AlertPage, ChannelId, Delivery, EndingKind, Scope, Timestamp};
+use certward_lifecycle::alert_summary;
+use certward_store::{
+    Alert, AlertId, AlertKind, AlertPage, ChannelId, Delivery, EndingKind, Scope, Timestamp,
+};
 use http::Uri;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -17,14 +20,14 @@ use crate::{
     context::Shared,
     error::Error,
     openapi::vocabulary::{
-        AlertIdText, ApiKeyText, CertificateNameText, ChannelIdText, DeliveryStateWord, EndingKindWord,
-        FingerprintText, ProjectIdText, UtcTimeText,
+        AlertIdText, AlertKindWord, ApiKeyText, CertificateNameText, ChannelIdText, DeliveryStateWord,
+        FingerprintText, ProjectIdText, SentenceText, UtcTimeText,
     },
     page::ListQuery,
     wire_time,
 };
 
-/// A rule that applied, and its way to the channels.
+/// A rule that applied or a change that was stopped, and its way to the channels.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Alert)]
@@ -33,18 +36,23 @@ pub(crate) struct AlertBody {
     #[serde(rename = "alertID")]
     #[schema(value_type = AlertIdText)]
     alert_id: String,
-    /// When the rule was found to apply, UTC.
+    /// When the rule was found to apply, or the change was stopped, UTC.
     #[schema(value_type = UtcTimeText)]
     at: String,
-    /// `1/5`, `1/10`, `1/30` of the lifetime left, days such as `7d`, or `end`.
-    #[schema(example = "1/10", pattern = "^(1/[0-9]+|[0-9]+[dh]|end)$", max_length = 16)]
-    rule: String,
-    #[schema(value_type = EndingKindWord)]
+    /// `1/5`, `1/10`, `1/30` of the lifetime left, days such as `7d`, or `end`. Absent for a stopped
+    /// change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "1/10", pattern = "^(1/[0-9]+|[0-9]+[dh]|end)$", max_length = 16)]
+    rule: Option<String>,
+    #[schema(value_type = AlertKindWord)]
     kind: &'static str,
+    /// What it says, as of then.
+    #[schema(value_type = SentenceText)]
+    summary: String,
     /// The certificate's subject, or the API key's name.
     #[schema(value_type = CertificateNameText)]
     subject: String,
-    /// SHA-256 of the certificate.
+    /// SHA-256 of the certificate; of a stopped change the new leaf's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<FingerprintText>)]
     fingerprint: Option<String>,
@@ -52,20 +60,23 @@ pub(crate) struct AlertBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<ApiKeyText>)]
     api_key: Option<String>,
-    /// notAfter, or when the key ends, UTC.
-    #[schema(value_type = UtcTimeText)]
-    expire: String,
+    /// notAfter, or when the key ends, UTC. Absent for a stopped change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<UtcTimeText>)]
+    expire: Option<String>,
     /// Absent for the operator's.
     #[serde(rename = "projectID", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<ProjectIdText>)]
     project_id: Option<String>,
-    /// The first 20 deployments, or nodes, that have the certificate.
+    /// The first 20 deployments, or nodes, that have the certificate; the deployment whose change was
+    /// stopped.
     #[schema(max_items = 20)]
     owners: Vec<String>,
     /// How many have it, counted up to 1000.
     #[schema(maximum = 1000)]
     owner_count: u64,
-    /// When the last of them replaced it, UTC: what was not delivered by then is cancelled.
+    /// When the last of them replaced it, or accepted the stopped change, UTC: what was not delivered
+    /// by then is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<UtcTimeText>)]
     withdrawn_at: Option<String>,
@@ -130,17 +141,19 @@ pub(crate) async fn list(State(api): State<Shared>, caller: Caller, uri: Uri) ->
 
 impl AlertBody {
     fn of(alert: &Alert, deliveries: &[Delivery]) -> Self {
-        let is_key = alert.kind == EndingKind::ApiKey;
+        let (kind, applied) = (alert.cause.kind(), alert.cause.applied());
+        let is_key = kind == AlertKind::Ending(EndingKind::ApiKey);
         let shown = |at: Timestamp| wire_time::to_the_second(at.to_time());
         Self {
             alert_id: alert.id.to_string(),
             at: shown(alert.at),
-            rule: alert.rule.clone(),
-            kind: alert.kind.as_str(),
+            rule: applied.map(|applied| applied.rule.clone()),
+            kind: kind.as_str(),
+            summary: alert_summary(alert),
             subject: alert.subject.clone(),
             fingerprint: (!is_key).then(|| alert.item.clone()),
             api_key: is_key.then(|| alert.item.clone()),
-            expire: shown(alert.ends_at),
+            expire: applied.map(|applied| shown(applied.ends_at)),
             project_id: alert.project.as_ref().map(ToString::to_string),
             owners: alert.owners.clone(),
             owner_count: alert.owner_count,

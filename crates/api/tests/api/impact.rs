@@ -2,7 +2,7 @@
 
 use certward_lifecycle::{LiveEvidence, LiveOffer, RejectedDevice};
 use certward_pki::{ClientOffer, ClientRefusal, DeviceId};
-use certward_store::DeploymentId;
+use certward_store::{DeploymentId, Scope};
 use certward_test_support::{Authority, Leaf, server_params};
 use serde_json::{Value, json};
 
@@ -105,6 +105,39 @@ async fn a_rollback_has_an_impact_and_a_strict_one_is_refused_for_it() {
     assert_eq!((refused.status, refused.code()), (422, "IMPACT_SEVERE".to_owned()));
     let done = roll_back().send().await;
     assert_eq!((done.status, &done.json()["impact"]["severity"]), (200, &json!("severe")), "{}", done.text);
+}
+
+/// Recorded once, whichever request it was, for the keys that see the deployment.
+#[tokio::test]
+async fn a_stopped_change_is_an_alert_of_its_project() {
+    let ca = Authority::new("old root");
+    let world = world(&ca, connected()).await;
+    world.post("/projects").json(&json!({"projectID": "other"})).send().await;
+    let others = world.key(&[Scope::Admin], Some(&["other"])).await;
+    let webhook = json!({"type": "webhook", "url": "https://hooks.example.com/"});
+    let channel = world.post("/alert-channels").json(&webhook).send().await.json();
+    let leaf = Authority::new("new root").server(&[HOST]);
+    for request in [world.request("POST", CHECK), world.request("PUT", TLS), world.request("PUT", TLS)] {
+        let refused = strict(request).json(&leaf.one_way()).send().await;
+        assert_eq!(refused.status, 422, "{}", refused.text);
+    }
+    world.lifecycle.alert_delivery().turn().await.unwrap();
+    let alerts = world.get("/alerts").send().await.json();
+    let id = alerts[0]["alertID"].clone();
+    assert_eq!(
+        alerts,
+        json!([{
+            "alertID": id, "at": "2026-11-25 12:00:00", "kind": "stoppedChange",
+            "summary": "A change of deployment ge6a1a75 was stopped: the root would be CN=new root instead of CN=old root",
+            "subject": alerts[0]["subject"], "fingerprint": certward_pki::fingerprint(&leaf.der),
+            "projectID": "default", "owners": ["ge6a1a75"], "ownerCount": 1,
+            "deliveries": [{"channelID": channel["channelID"], "state": "delivered", "attempts": 1}],
+        }])
+    );
+    assert_eq!(world.get("/alerts").login(&others).send().await.json(), json!([]));
+    let forced = world.request("PUT", TLS).json(&leaf.one_way()).send().await;
+    assert_eq!(forced.status, 200, "{}", forced.text);
+    assert_eq!(world.get("/alerts").send().await.json()[0]["withdrawnAt"], "2026-11-25 12:00:00");
 }
 
 #[tokio::test]

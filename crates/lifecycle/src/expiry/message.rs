@@ -3,13 +3,18 @@
 
 use std::fmt::Write as _;
 
-use certward_store::{Alert, ChannelId, DeploymentId, Ending, EndingKind, ListedEnding, Timestamp};
+use certward_store::{
+    Alert, AlertCause, AppliedRule, ChannelId, DeploymentId, Ending, EndingKind, ListedEnding, Timestamp,
+};
 use serde::Serialize;
 use time::{format_description::well_known::Rfc3339, macros::format_description};
 
-use crate::expiry::{
-    rules::ExpiryRule,
-    span::{relative, span},
+use crate::{
+    expiry::{
+        rules::ExpiryRule,
+        span::{relative, span},
+    },
+    impact::stopped_message,
 };
 
 /// A message to a channel, in the forms of webhook and mail.
@@ -73,29 +78,36 @@ struct TestData<'a> {
 impl AlertMessage {
     /// Of a recorded alert, as of that moment.
     pub fn of(alert: &Alert) -> Self {
-        let ended = alert.ends_at <= alert.at;
-        let of_deployments = EndingKind::OF_DEPLOYMENTS.contains(&alert.kind);
-        let is_key = alert.kind == EndingKind::ApiKey;
-        let summary = Statement::of(alert).summary();
-        let clock = clock(alert);
-        let remedy = remedy(alert);
+        match &alert.cause {
+            AlertCause::Ending(applied) => Self::of_ending(alert, applied),
+            AlertCause::StoppedChange { detail } => stopped_message::message(alert, detail),
+        }
+    }
+
+    fn of_ending(alert: &Alert, applied: &AppliedRule) -> Self {
+        let ended = applied.ends_at <= alert.at;
+        let of_deployments = EndingKind::OF_DEPLOYMENTS.contains(&applied.kind);
+        let is_key = applied.kind == EndingKind::ApiKey;
+        let summary = Statement::of_rule(alert, applied).summary();
+        let clock = clock(applied.clock_jump);
+        let remedy = remedy(alert, applied.kind);
         let data = ExpiryData {
             alert_id: alert.id.as_str(),
-            kind: alert.kind.as_str(),
-            rule: &alert.rule,
+            kind: applied.kind.as_str(),
+            rule: &applied.rule,
             subject: &alert.subject,
             fingerprint: (!is_key).then_some(alert.item.as_str()),
             api_key: is_key.then_some(alert.item.as_str()),
-            begins_at: rfc3339(alert.begins_at),
-            ends_at: rfc3339(alert.ends_at),
-            days_left: days_left(alert.ends_at, alert.at),
+            begins_at: rfc3339(applied.begins_at),
+            ends_at: rfc3339(applied.ends_at),
+            days_left: days_left(applied.ends_at, alert.at),
             ended,
             project_id: alert.project.as_ref().map(|project| project.as_str()),
             deployments: of_deployments.then_some(&alert.owners),
             deployment_count: of_deployments.then_some(alert.owner_count),
-            nodes: (alert.kind == EndingKind::ApiCertificate).then_some(&alert.owners),
+            nodes: (applied.kind == EndingKind::ApiCertificate).then_some(&alert.owners),
             summary: summary.clone(),
-            consequence: alert.kind.consequence(),
+            consequence: applied.kind.consequence(),
             remedy: remedy.clone(),
             clock: clock.clone(),
         };
@@ -104,7 +116,7 @@ impl AlertMessage {
             id: alert.id.to_string(),
             json: json(r#type, alert.at, data),
             subject: format!("[certward] {summary}"),
-            text: text(alert, &summary, &remedy, clock.as_deref()),
+            text: text(alert, applied, &summary, &remedy, clock.as_deref()),
         }
     }
 
@@ -118,6 +130,14 @@ impl AlertMessage {
             subject: "[certward] test of an alert channel".to_owned(),
             text: format!("{summary}\n\nThe channel is {channel}. Nothing is to be done.\n"),
         }
+    }
+}
+
+/// What an alert says, in one sentence without a full stop, as of the moment it was recorded.
+pub fn alert_summary(alert: &Alert) -> String {
+    match &alert.cause {
+        AlertCause::Ending(applied) => Statement::of_rule(alert, applied).summary(),
+        AlertCause::StoppedChange { detail } => stopped_message::summary(alert, detail),
     }
 }
 
@@ -139,14 +159,22 @@ pub(crate) struct Statement<'a> {
 }
 
 impl<'a> Statement<'a> {
-    pub(crate) fn of(alert: &'a Alert) -> Self {
+    /// `None`: it is not about something that ends.
+    pub(crate) fn of(alert: &'a Alert) -> Option<Self> {
+        match &alert.cause {
+            AlertCause::Ending(applied) => Some(Self::of_rule(alert, applied)),
+            AlertCause::StoppedChange { .. } => None,
+        }
+    }
+
+    fn of_rule(alert: &'a Alert, applied: &AppliedRule) -> Self {
         Self {
-            kind: alert.kind,
+            kind: applied.kind,
             item: &alert.item,
             subject: &alert.subject,
             owner: alert.owners.first().map_or("", String::as_str),
             owner_count: alert.owner_count,
-            ends_at: alert.ends_at,
+            ends_at: applied.ends_at,
             at: alert.at,
         }
     }
@@ -186,15 +214,15 @@ impl<'a> Statement<'a> {
     }
 }
 
-fn remedy(alert: &Alert) -> String {
+fn remedy(alert: &Alert, kind: EndingKind) -> String {
     let only = alert.owners.first().filter(|_| alert.owner_count == 1);
-    alert.kind.remedy(only.and_then(|id| DeploymentId::parse(id).ok()).as_ref())
+    kind.remedy(only.and_then(|id| DeploymentId::parse(id).ok()).as_ref())
 }
 
 /// A forward jump may be a stop: the store does not tell which.
-fn clock(alert: &Alert) -> Option<String> {
-    let by = span(alert.clock_jump.saturating_abs());
-    match alert.clock_jump {
+fn clock(jump: i64) -> Option<String> {
+    let by = span(jump.saturating_abs());
+    match jump {
         0 => None,
         1.. => Some(format!(
             "Just before this alert the clock moved forward by {by}, or certward was stopped for that long: check the clock first."
@@ -203,14 +231,14 @@ fn clock(alert: &Alert) -> Option<String> {
     }
 }
 
-fn text(alert: &Alert, summary: &str, remedy: &str, clock: Option<&str>) -> String {
-    let ends = if alert.ends_at <= alert.at { "Ended" } else { "Ends" };
+fn text(alert: &Alert, applied: &AppliedRule, summary: &str, remedy: &str, clock: Option<&str>) -> String {
+    let ends = if applied.ends_at <= alert.at { "Ended" } else { "Ends" };
     let mut text = format!("{summary}.\n\n");
     // Writing to a String cannot fail.
     let mut line = |name: &str, value: &str| _ = writeln!(text, "{name:<12} {value}");
-    line(ends, &shown(alert.ends_at));
-    line("Began", &shown(alert.begins_at));
-    match alert.kind {
+    line(ends, &shown(applied.ends_at));
+    line("Began", &shown(applied.begins_at));
+    match applied.kind {
         EndingKind::ApiKey => line("API key", &alert.item),
         _ => line("SHA-256", &alert.item),
     }
@@ -220,13 +248,13 @@ fn text(alert: &Alert, summary: &str, remedy: &str, clock: Option<&str>) -> Stri
     let more = alert.owner_count.saturating_sub(alert.owners.len() as u64);
     let more = if more > 0 { format!(", and {more} more") } else { String::new() };
     let list = format!("{}{more}", alert.owners.join(", "));
-    match alert.kind {
+    match applied.kind {
         EndingKind::ApiKey => {}
         EndingKind::ApiCertificate => line("Nodes", &list),
         _ => line("Deployments", &list),
     }
-    line("Rule", &in_words(&alert.rule));
-    let _ = write!(text, "\nWhat breaks: {}\nWhat to do: {remedy}\n", alert.kind.consequence());
+    line("Rule", &in_words(&applied.rule));
+    let _ = write!(text, "\nWhat breaks: {}\nWhat to do: {remedy}\n", applied.kind.consequence());
     if let Some(clock) = clock {
         let _ = writeln!(text, "\n{clock}");
     }
@@ -245,7 +273,7 @@ fn in_words(rule: &str) -> String {
     }
 }
 
-fn json(r#type: &'static str, at: Timestamp, data: impl Serialize) -> String {
+pub(crate) fn json(r#type: &'static str, at: Timestamp, data: impl Serialize) -> String {
     // Fails for maps with other keys than text only.
     serde_json::to_string(&Payload { r#type, timestamp: rfc3339(at), data }).unwrap_or_default()
 }

@@ -186,7 +186,7 @@ impl ExpiryWatch {
         }
         tx.commit().await?;
         // Once for all nodes: the others find it recorded.
-        recorded.iter().for_each(|alert| say(&Statement::of(alert)));
+        recorded.iter().filter_map(Statement::of).for_each(|statement| say(&statement));
         alerts.extend(recorded);
         Ok(due.len() == RECORDED_AT_ONCE as usize)
     }

@@ -11,6 +11,9 @@ mod offer_share;
 mod public_material;
 mod reading;
 mod server_side;
+mod stopped_impact;
+pub(crate) mod stopped_message;
+mod stopping;
 mod verdict;
 
 pub(crate) use reading::ImpactUnread;

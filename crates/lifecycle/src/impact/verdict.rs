@@ -90,6 +90,44 @@ impl Impact {
     pub fn is_severe(&self) -> bool {
         self.severity == ImpactSeverity::Severe
     }
+
+    /// What of it is severe: sentences without a first capital and a full stop. No device is named.
+    pub fn severe_reasons(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        let RefusedShare { refused, of } = self.connected;
+        if refused > 0 {
+            reasons.push(format!("{refused} of {of} connected devices would be refused"));
+        }
+        match &self.hosts_lost[..] {
+            [] => {}
+            [host] => reasons.push(format!("the host {host} is in use and would not be covered any more")),
+            hosts => {
+                reasons.push(format!("{} hosts are in use and would not be covered any more", hosts.len()));
+            }
+        }
+        if let Some(change) = &self.root_changed {
+            reasons.push(format!("the root would be {} instead of {}", change.to, change.from));
+        }
+        if let Some(change) = &self.key_kind_changed
+            && change.share_millionths > 0
+        {
+            let percent = change.share() * 100.0;
+            reasons.push(format!(
+                "{percent:.1} % of what devices offer, by network, cannot verify the new key or chain"
+            ));
+        }
+        if reasons.is_empty() {
+            reasons.push("nodes have not answered, and may have devices that would be refused".to_owned());
+        }
+        reasons
+    }
+}
+
+impl KeyKindChange {
+    /// The share of offers, 0 to 1.
+    pub fn share(&self) -> f64 {
+        f64::from(self.share_millionths) / 1_000_000.0
+    }
 }
 
 impl ImpactSeverity {

@@ -28,6 +28,14 @@ pub struct AppliedRule {
 }
 
 impl AlertCause {
+    /// The rule, if it is about something that ends.
+    pub fn applied(&self) -> Option<&AppliedRule> {
+        match self {
+            Self::Ending(applied) => Some(applied),
+            Self::StoppedChange { .. } => None,
+        }
+    }
+
     /// What the alert is about.
     pub fn kind(&self) -> AlertKind {
         match self {

@@ -22,6 +22,7 @@ mod request_log;
 mod servers;
 mod snapshot;
 mod status_counts;
+mod stopped_changes;
 mod transfer;
 mod versions;
 mod world;
