@@ -32,7 +32,10 @@ const REFUSED: Answer = (
     422,
     "",
     r#"{"code":"IMPACT_SEVERE","message":"It is severe.","details":[],"impact":{"severity":"severe",
-        "connected":{"refused":50,"of":60},"known":{"refused":7,"of":7},"named":[],"hostsLost":["b.example.com"]}}"#,
+        "connected":{"refused":50,"of":60},"known":{"refused":7,"of":7},
+        "named":[{"id":"ab","name":"meter-7","reason":"No client CA issued the certificate."}],
+        "hostsLost":["b.example.com"],"rootChanged":{"from":"CN=old","to":"CN=new"},
+        "keyKindChanged":{"from":"RSA 2048","to":"ECDSA P-256","share":0.1},"asOf":"2034-05-01 00:00:00"}}"#,
 );
 const STORED: Answer = (
     200,
@@ -69,17 +72,19 @@ fn asked(api: &Script) -> Vec<(String, bool)> {
 #[test]
 fn a_script_is_stopped_with_the_numbers_before_it_costs_a_change() {
     let cases: [(&[Answer], &[&str]); 2] =
-        [(&[ONE_WAY, SEVERE], &[GET, CHECK]), (&[ONE_WAY, CHECKS_USED_UP, REFUSED], &[GET, CHECK, PUT])];
-    for (answers, asked) in cases {
+        [(&[ONE_WAY, REFUSED], &[GET, CHECK]), (&[ONE_WAY, CHECKS_USED_UP, REFUSED], &[GET, CHECK, PUT])];
+    for (answers, lines) in cases {
         let (folder, api) = (folder(), Script::new(answers.to_vec()));
         let run = set(&api, folder.path(), &["--json"]);
         assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{}", run.stderr);
         for text in ["50 of 60 connected devices", "7 of 7 known devices", "b.example.com", "--force"] {
             assert!(run.stderr.contains(text), "{text}: {}", run.stderr);
         }
-        assert_eq!(api.asked_lines(), asked);
+        // Strict, so that the server records an alert.
+        let expected: Vec<_> = lines.iter().map(|line| ((*line).to_owned(), *line != GET)).collect();
+        assert_eq!(asked(&api), expected);
     }
-    let (folder, api) = (folder(), Script::new(vec![ONE_WAY, SEVERE]));
+    let (folder, api) = (folder(), Script::new(vec![ONE_WAY, REFUSED]));
     assert_eq!(
         set(&api, folder.path(), &[]).stderr,
         "certward: d1 was not changed, for this would cut devices off:\n\
@@ -98,8 +103,7 @@ fn an_ordinary_renewal_is_strict_and_goes_on() {
     let (folder, api) = (folder(), Script::new(vec![ONE_WAY, HARMLESS, RUNNING]));
     let run = set(&api, folder.path(), &[]);
     assert_eq!(run.code, 0, "{}", run.stderr);
-    let expected =
-        [(GET, false), (CHECK, false), (PUT, true)].map(|(line, strict)| (line.to_owned(), strict));
+    let expected = [(GET, false), (CHECK, true), (PUT, true)].map(|(line, strict)| (line.to_owned(), strict));
     assert_eq!(asked(&api), expected);
 }
 
@@ -129,6 +133,7 @@ fn a_person_is_asked_and_anything_but_yes_is_no() {
             assert_eq!(run.code, i32::from(!goes_on), "{answer:?}: {}", run.stderr);
             assert!(run.stderr.contains("50 of 60 connected devices would be refused"), "{}", run.stderr);
             let asked = asked(&api);
+            assert!(!asked[1].1, "with a person there, no alert is needed");
             assert_eq!(asked.len(), asked_before + usize::from(goes_on));
             assert!(!goes_on || asked.last() == Some(&(PUT.to_owned(), false)));
         }

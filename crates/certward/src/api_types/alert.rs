@@ -37,11 +37,12 @@ pub(crate) struct AlertTestAnswer {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct AlertAnswer {
     pub(crate) at: String,
-    pub(crate) rule: String,
+    /// Absent for a stopped change, as is `expire`.
+    pub(crate) rule: Option<String>,
     pub(crate) kind: String,
     pub(crate) subject: String,
     pub(crate) api_key: Option<String>,
-    pub(crate) expire: String,
+    pub(crate) expire: Option<String>,
     pub(crate) owners: Vec<String>,
     pub(crate) owner_count: usize,
     pub(crate) deliveries: Vec<DeliveryAnswer>,

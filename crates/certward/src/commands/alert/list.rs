@@ -34,15 +34,21 @@ fn table(alerts: &[AlertAnswer], now: Timestamp) -> TextTable {
         let (delivered, tone) = delivered(&alert.deliveries);
         table.toned_row([
             (&alert.at, None),
-            (&alert.rule, None),
+            (alert.rule.as_deref().unwrap_or("-"), None),
             (&alert.kind, None),
             (&alert.subject, None),
             (&owners(alert), None),
-            (&api_time::ends_in_words(&alert.expire, now), None),
+            (&ends(alert, now), None),
             (&delivered, tone),
         ]);
     }
     table
+}
+
+/// Such as `in 41 days`.
+fn ends(alert: &AlertAnswer, now: Timestamp) -> String {
+    let ends = alert.expire.as_deref().map(|expire| api_time::ends_in_words(expire, now));
+    ends.unwrap_or_else(|| "-".to_owned())
 }
 
 /// Such as `line1 line2 line3 +17`.
@@ -126,14 +132,17 @@ mod tests {
              "deliveries": [{"state": "delivered", "attempts": 1}]},
             {"at": "2034-04-10 00:00:00", "rule": "1/10", "kind": "apiKey", "subject": "renewals",
              "apiKey": "k1", "expire": "2034-05-22 03:00:00", "owners": ["k1"], "ownerCount": 1, "deliveries": []},
+            {"at": "2034-04-09 00:00:00", "kind": "stoppedChange", "subject": "CN=b", "owners": ["north"],
+             "ownerCount": 1, "deliveries": [{"state": "delivered", "attempts": 1}]},
         ]))
         .unwrap();
         let now = Timestamp::from_time(datetime!(2034-04-11 03:00:00 UTC));
         assert_eq!(
             table(&alerts, now).text(),
-            "WHEN (UTC)           RULE  KIND    NAME      OF         ENDS                 DELIVERED\n\
-             2034-04-11 00:00:00  end   leaf    CN=a      a b c +21  expired 3 hours ago  1/1\n\
-             2034-04-10 00:00:00  1/10  apiKey  renewals  k1         in 41 days           no channel"
+            "WHEN (UTC)           RULE  KIND           NAME      OF         ENDS                 DELIVERED\n\
+             2034-04-11 00:00:00  end   leaf           CN=a      a b c +21  expired 3 hours ago  1/1\n\
+             2034-04-10 00:00:00  1/10  apiKey         renewals  k1         in 41 days           no channel\n\
+             2034-04-09 00:00:00  -     stoppedChange  CN=b      north      -                    1/1"
         );
     }
 }

@@ -1,5 +1,6 @@
 //! `tls check` and `tls set`. What `set` uploads is judged here, then by the server's check: a
-//! typing error costs none of the changes that are limited.
+//! typing error costs none of the changes that are limited. Where no person can be asked, the check
+//! is strict: the server then records an alert about the change that is stopped.
 
 use std::process::ExitCode;
 
@@ -19,6 +20,7 @@ use crate::{
     local_upload::{LocalUpload, UploadPaths},
     output,
     style::Style,
+    terminal,
     wording::Typed,
 };
 
@@ -132,7 +134,8 @@ impl UploadChange<'_> {
         typed: &Typed,
     ) -> anyhow::Result<Value> {
         let with_files = |error: ClientError| error.with_files(&typed.files);
-        let impact = self.check(client, path, typed).await.map_err(with_files)?;
+        let is_strict = !force && !terminal::is_attended();
+        let impact = self.check(client, path, is_strict, typed).await.map_err(with_files)?;
         if let Some(severe) = impact.filter(|impact| !force && impact.is_severe()) {
             severe_impact::decide(id, &severe)?;
             force = true;
@@ -152,13 +155,22 @@ impl UploadChange<'_> {
         &self,
         client: &Client,
         path: &[&str; 3],
+        is_strict: bool,
         typed: &Typed,
     ) -> Result<Option<ImpactAnswer>, ClientError> {
         let path = [&path[..], &["check"]].concat();
         let body = self.next.unwrap_or(self.first);
-        let answer = match client.change(Method::POST, &path, Some(body)).await {
+        let answer = match is_strict {
+            true => client.change_strictly(Method::POST, &path, body).await,
+            false => client.change(Method::POST, &path, Some(body)).await,
+        };
+        let answer = match answer {
             Err(error) if error.is_code("RATE_LIMITED") => return Ok(None),
-            answer => answer?,
+            Err(error) => match error.severe_impact() {
+                Some(severe) => return Ok(Some(severe.clone())),
+                None => return Err(error),
+            },
+            Ok(answer) => answer,
         };
         let check: CheckAnswer = serde_json::from_value(answer).unwrap_or_default();
         match check.accepted {
