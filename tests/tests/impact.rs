@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, process::Output, sync::Arc};
 
-use certward_test_support::authority_params;
+use certward_test_support::{Receiver, authority_params};
 use certward_tests::{
     Api, Authority, Certward, Device, FleetTarget, Leaf, MixedFleet, PostgresServer, Scene, Setup, effort,
     wait_until,
@@ -183,6 +183,71 @@ fn three_changes_that_cut_the_fleet_off_are_seen_and_undone_on_one_node() {
 #[test]
 fn three_changes_that_cut_the_fleet_off_are_seen_and_undone_on_three_nodes() {
     three_changes_that_cut_the_fleet_off_are_seen_and_undone(3);
+}
+
+/// A renewal's hook, twice; the key's changes are left for the person who reads the alert.
+#[test]
+fn a_change_that_stops_in_a_script_arrives_as_one_webhook() {
+    const SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let (folder, receiver) = (tempfile::tempdir().unwrap(), Receiver::http(None, SECRET, &json!({})));
+    let ca_file = Authority::new("CA of receivers").write(folder.path(), "ca.pem");
+    let alerts = Some(("127.0.0.1", ca_file));
+    let scene = Scene::with(Setup { alerts, log_level: "info", ..Setup::default() });
+    let api = scene.api();
+    let url = format!("http://127.0.0.1:{}/hook", receiver.port);
+    let channel = json!({"type": "webhook", "url": url, "secret": SECRET});
+    api.send("POST", "/alert-channels", Some(&channel)).expect(201);
+    api.post_tls(Scene::DEPLOYMENT, &scene.leaf().one_way()).expect(200);
+    api.wait_running(Scene::DEPLOYMENT);
+    let _session = scene.connect(&Device::trusting(&scene.authority), "device-of-a-person").unwrap();
+    let elsewhere = scene.authority.server(&["elsewhere.example.com"]);
+    wait_until("the device is known", || {
+        let check = api.send("POST", &path("tls/check"), Some(&elsewhere.one_way())).expect(200).json();
+        (check["impact"]["severity"] == "severe").then_some(())
+    });
+
+    let (cert, key) = elsewhere.write(folder.path(), "new");
+    let files = ["--cert", cert.to_str().unwrap(), "--key", key.to_str().unwrap()];
+    let set = |options: &[&str]| {
+        let arguments = [&["tls", "set", Scene::DEPLOYMENT][..], &files, options].concat();
+        scene.certward.cli(&arguments)
+    };
+    for _ in 0..2 {
+        let stopped = set(&[]);
+        assert_eq!(stopped.status.code(), Some(1), "{}", text(&stopped));
+        assert!(
+            text(&stopped).contains(&format!("the host {} is in use", Scene::HOST)),
+            "{}",
+            text(&stopped)
+        );
+    }
+    let posted = wait_until("the webhook", || receiver.record().first().cloned());
+    assert_eq!(posted["signed"], true, "{posted}");
+    let body: Value = serde_json::from_str(posted["body"].as_str().unwrap()).unwrap();
+    assert_eq!(body["type"], "change.stopped");
+    let data = &body["data"];
+    assert_eq!(posted["headers"]["webhook-id"], data["alertID"]);
+    assert_eq!((&data["deployment"], &data["severity"]), (&json!(Scene::DEPLOYMENT), &json!("severe")));
+    assert_eq!(data["hostsLost"], json!([Scene::HOST]), "{data}");
+    assert_eq!(data["connected"], json!({"refused": 0, "of": 1}), "{data}");
+    assert!(data["remedy"].as_str().unwrap().contains("--force"), "{data}");
+    let listed = scene.certward.cli(&["alert", "list"]);
+    assert!(text(&listed).contains("stoppedChange"), "{}", text(&listed));
+    let log = scene.certward.log();
+    let said = |line: &&str| line.contains("WARN") && line.contains("a change was stopped for its impact");
+    assert_eq!(log.lines().filter(said).count(), 1, "once: {log}");
+
+    let strict = "Prefer: handling=strict\r\nContent-Type: application/json\r\n";
+    let upload = elsewhere.one_way().to_string();
+    let refused = api.try_send("PUT", &path("tls"), strict, &upload).unwrap().expect(422);
+    assert_eq!(refused.header("ratelimit-remaining"), Some("5"), "the first change that counts");
+    let forced = set(&["--force"]);
+    assert!(forced.status.success(), "{}", text(&forced));
+    let alerts = api.get("/alerts").json();
+    assert_eq!(alerts.as_array().unwrap().len(), 1, "{alerts}");
+    assert!(alerts[0]["withdrawnAt"].is_string(), "{alerts}");
+    assert_eq!(alerts[0]["deliveries"][0]["state"], "delivered", "{alerts}");
+    assert_eq!(receiver.record().len(), 1, "once");
 }
 
 /// A public CA's intermediates rotate; names, root and kind of key stay.
