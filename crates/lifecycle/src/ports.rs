@@ -5,7 +5,7 @@ use certward_store::{AlertReceiver, Deployment, DeploymentId, NodeId, Timestamp}
 
 use crate::{
     FailedHandshake, LiveEvidence, ProposedTrust, SessionFilter, SessionsOfNode,
-    expiry::message::AlertMessage,
+    expiry::alert_message::AlertMessage,
 };
 
 /// Checks whether material can be served. Implemented by the gateway, in memory.

@@ -39,8 +39,8 @@ pub(crate) struct AlertBody {
     /// When the rule was found to apply, or the change was stopped, UTC.
     #[schema(value_type = UtcTimeText)]
     at: String,
-    /// `1/5`, `1/10`, `1/30` of the lifetime left, days such as `7d`, or `end`. Absent for a stopped
-    /// change.
+    /// `1/5`, `1/10`, `1/30` of the lifetime left, days such as `7d`, or `end`. Absent for a
+    /// stopped change.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "1/10", pattern = "^(1/[0-9]+|[0-9]+[dh]|end)$", max_length = 16)]
     rule: Option<String>,
@@ -68,15 +68,15 @@ pub(crate) struct AlertBody {
     #[serde(rename = "projectID", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<ProjectIdText>)]
     project_id: Option<String>,
-    /// The first 20 deployments, or nodes, that have the certificate; the deployment whose change was
-    /// stopped.
+    /// The first 20 deployments, or nodes, that have the certificate; the deployment whose change
+    /// was stopped.
     #[schema(max_items = 20)]
     owners: Vec<String>,
     /// How many have it, counted up to 1000.
     #[schema(maximum = 1000)]
     owner_count: u64,
-    /// When the last of them replaced it, or accepted the stopped change, UTC: what was not delivered
-    /// by then is cancelled.
+    /// When the last of them replaced it, or accepted the stopped change, UTC: what was not
+    /// delivered by then is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<UtcTimeText>)]
     withdrawn_at: Option<String>,

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     Entropy,
-    expiry::message::AlertMessage,
+    expiry::alert_message::AlertMessage,
     ports::{AlertSender, Undelivered},
 };
 

@@ -7,35 +7,16 @@ use certward_store::{
     Alert, AlertCause, AppliedRule, ChannelId, DeploymentId, Ending, EndingKind, ListedEnding, Timestamp,
 };
 use serde::Serialize;
-use time::{format_description::well_known::Rfc3339, macros::format_description};
+use time::macros::format_description;
 
 use crate::{
     expiry::{
+        alert_message::{AlertMessage, json, rfc3339},
         rules::ExpiryRule,
         span::{relative, span},
     },
     impact::stopped_message,
 };
-
-/// A message to a channel, in the forms of webhook and mail.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AlertMessage {
-    /// The same for every attempt and channel.
-    pub id: String,
-    /// The body of a webhook: `type`, `timestamp`, `data`, as Standard Webhooks has it.
-    pub json: String,
-    /// The subject of a mail.
-    pub subject: String,
-    /// The text of a mail.
-    pub text: String,
-}
-
-#[derive(Serialize)]
-struct Payload<T> {
-    r#type: &'static str,
-    timestamp: String,
-    data: T,
-}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -271,17 +252,6 @@ fn in_words(rule: &str) -> String {
         // The end is not set, and not read.
         Ok(ExpiryRule::End) | Err(_) => "it has ended".to_owned(),
     }
-}
-
-pub(crate) fn json(r#type: &'static str, at: Timestamp, data: impl Serialize) -> String {
-    // Fails for maps with other keys than text only.
-    serde_json::to_string(&Payload { r#type, timestamp: rfc3339(at), data }).unwrap_or_default()
-}
-
-fn rfc3339(at: Timestamp) -> String {
-    let time = at.to_time();
-    // To the second: within the years of certificates this does not fail.
-    time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
 }
 
 fn shown(at: Timestamp) -> String {

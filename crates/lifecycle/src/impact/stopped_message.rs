@@ -6,7 +6,7 @@ use certward_store::Alert;
 use serde::Serialize;
 
 use super::stopped_impact::{RefusedCount, StoppedImpact};
-use crate::{AlertMessage, expiry::message::json};
+use crate::expiry::alert_message::{AlertMessage, json};
 
 const CONSEQUENCE: &str = "Nothing was changed: devices are served as before.";
 

@@ -57,8 +57,3 @@ pub(crate) fn count(row: &AnyRow, column: &str) -> Result<u64, StoreError> {
 pub(crate) fn bound(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
-
-/// Names of this program, for a list in SQL: `'a', 'b'`.
-pub(crate) fn quoted(names: &[&'static str]) -> String {
-    names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
-}

@@ -5,7 +5,10 @@ use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
 
 use crate::{
     AlertCause, AlertId, AlertKind, AppliedRule, DeploymentId, EndingKind, EndingOwners, ListedEnding,
-    ProjectId, Reader, StoreError, Timestamp, Tx, engine::row, model::ending, repo::alert_delivery,
+    ProjectId, Reader, StoreError, Timestamp, Tx,
+    engine::row,
+    model::ending,
+    repo::{alert_delivery, known_kind::is_known_alert},
     sealed::random,
 };
 
@@ -85,11 +88,6 @@ fn cause(row: &AnyRow) -> Result<AlertCause, StoreError> {
     })
 }
 
-/// The condition that this program can read the alert: a newer release may have more kinds.
-pub(crate) fn is_known() -> String {
-    format!("kind IN ({})", row::quoted(&AlertKind::ALL.map(AlertKind::as_str)))
-}
-
 /// A page of alerts, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlertPage {
@@ -110,7 +108,7 @@ impl Reader {
         };
         let limit = i64::from(page.limit);
         let page_of = |shown: &str| {
-            let known = is_known();
+            let known = is_known_alert("kind");
             format!(
                 "{COLUMNS} WHERE {shown} AND {known} AND (at, id) < ($1, $2) ORDER BY at DESC, id DESC LIMIT $3"
             )

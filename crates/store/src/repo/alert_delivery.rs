@@ -9,7 +9,7 @@ use crate::{
     AlertId, ChannelId, DeploymentId, EndingKind, ProjectId, Reader, Store, StoreError, Timestamp,
     engine::{lock, row},
     model::ending,
-    repo::alert,
+    repo::known_kind::is_known_alert,
 };
 
 /// Where a delivery stands.
@@ -121,10 +121,10 @@ impl Store {
             lock::expiry(conn).await?;
             // A removal of the alert or channel may hold it, and wait for another one.
             let lock = if lock::is_postgres(conn) { " FOR UPDATE SKIP LOCKED" } else { "" };
-            let known = alert::is_known();
+            let known = is_known_alert("a.kind");
             let sql = format!(
                 "{COLUMNS} WHERE state = 'pending' AND next_at <= $1
-                     AND EXISTS (SELECT 1 FROM alert a WHERE a.id = alert_delivery.alert AND a.{known})
+                     AND EXISTS (SELECT 1 FROM alert a WHERE a.id = alert_delivery.alert AND {known})
                  ORDER BY next_at, alert, channel LIMIT $2{lock}"
             );
             let rows = sqlx::query(AssertSqlSafe(sql))

@@ -8,7 +8,7 @@ use crate::{
     StoreError, Timestamp, Tx, VersionId,
     engine::{lock, row},
     model::ending::{kind, project, project_text},
-    repo::alert,
+    repo::{alert, known_kind::is_known_ending},
 };
 
 /// To whom it belongs: a deployment, an API key or a node.
@@ -275,10 +275,8 @@ impl Tx {
 
     /// Endings by number after `after`, at most `limit`; none of a kind of a newer release.
     pub async fn endings_after(&mut self, after: i64, limit: u32) -> Result<Vec<ListedEnding>, StoreError> {
-        let known = row::quoted(&EndingKind::ALL.map(EndingKind::as_str));
-        let sql = format!(
-            "SELECT {COLUMNS} WHERE e.number > $1 AND e.kind IN ({known}) ORDER BY e.number LIMIT $2"
-        );
+        let known = is_known_ending("e.kind");
+        let sql = format!("SELECT {COLUMNS} WHERE e.number > $1 AND {known} ORDER BY e.number LIMIT $2");
         self.step(async |conn| {
             let query = sqlx::query(AssertSqlSafe(sql)).bind(after).bind(i64::from(limit));
             query.fetch_all(conn).await?.iter().map(ListedEnding::read).collect()

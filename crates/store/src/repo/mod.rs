@@ -21,6 +21,7 @@ pub(crate) mod host;
 pub(crate) mod host_suffix;
 pub(crate) mod host_use;
 pub(crate) mod issuer_path;
+pub(crate) mod known_kind;
 pub(crate) mod node;
 pub(crate) mod node_process;
 pub(crate) mod node_question;
