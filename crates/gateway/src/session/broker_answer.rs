@@ -49,10 +49,15 @@ impl BrokerAnswer {
         Self { web_socket, packet: AnswerPacket::Type }
     }
 
+    /// Nothing changes from now on.
+    pub(crate) fn is_decided(&self) -> bool {
+        matches!(self.packet, AnswerPacket::Accepts | AnswerPacket::Refuses)
+    }
+
     /// `true` exactly once: with the bytes that accept.
     pub(crate) fn accepts_with(&mut self, bytes: &[u8]) -> bool {
         for byte in bytes {
-            if matches!(self.packet, AnswerPacket::Accepts | AnswerPacket::Refuses) {
+            if self.is_decided() {
                 return false;
             }
             self.packet = self.after(*byte);
@@ -164,6 +169,7 @@ mod tests {
         for (protocol, bytes, accepts) in cases {
             let mut answer = BrokerAnswer::awaited(protocol);
             assert_eq!(answer.accepts_with(bytes), accepts, "{bytes:?}");
+            assert!(answer.is_decided() || !accepts, "{bytes:?}");
             if accepts {
                 assert!(!answer.accepts_with(b"\x20\x02\0\0"), "once: {bytes:?}");
             }
@@ -172,12 +178,6 @@ mod tests {
             let times = bytes.chunks(1).filter(|byte| answer.accepts_with(byte)).count();
             assert_eq!(times, usize::from(accepts), "{bytes:?}");
         }
-    }
-
-    #[test]
-    fn it_is_small() {
-        // Paid for each connection.
-        assert!(size_of::<BrokerAnswer>() <= 16, "{}", size_of::<BrokerAnswer>());
     }
 
     /// Each piece in a frame of its own, behind a ping.

@@ -45,7 +45,8 @@ pub(crate) struct Relay {
     upward: Half,
     downward: Half,
     first_answer: Milestone,
-    answer: BrokerAnswer,
+    /// As long as it is awaited.
+    answer: Option<Box<BrokerAnswer>>,
     acceptance: Milestone,
     /// The broker ended its side while the device's was open.
     broker_end: Milestone,
@@ -189,7 +190,7 @@ impl Relay {
             upward: if read_state == ReadState::End { Half::Ending } else { Half::Open },
             downward: Half::Open,
             first_answer: Milestone::Awaited,
-            answer: BrokerAnswer::awaited(protocol),
+            answer: Some(Box::new(BrokerAnswer::awaited(protocol))),
             acceptance: Milestone::Awaited,
             broker_end: Milestone::Awaited,
             more: false,
@@ -367,8 +368,11 @@ impl Relay {
                 }
             } else {
                 self.first_answer.reach();
-                if self.answer.accepts_with(buffers.read_from_broker(read)) {
-                    self.acceptance.reach();
+                if let Some(answer) = &mut self.answer {
+                    if answer.accepts_with(buffers.read_from_broker(read)) {
+                        self.acceptance.reach();
+                    }
+                    self.answer.take_if(|answer| answer.is_decided());
                 }
             }
             if self.held {
