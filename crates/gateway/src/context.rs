@@ -95,7 +95,7 @@ impl NodeContext {
         let destination = self.look_up(default).await;
         match (&name, &*destination.entry) {
             (Some(name), DeploymentConfig::Served(served))
-                if self.boundaries.belongs_to_another(name, &served.project) =>
+                if self.boundaries.belongs_to_another(name, &served.reference.project) =>
             {
                 Route::Nowhere
             }
@@ -184,6 +184,11 @@ impl NodeContext {
     /// Whether it may stay under current trust. Not called because the store is unavailable.
     pub(crate) async fn may_stay(&self, member: &Registration, tls: &Tls) -> bool {
         let entry = self.loader.get(member.deployment()).await;
+        if let DeploymentConfig::Served(served) = &*entry
+            && member.is_of_another(&served.reference)
+        {
+            return false;
+        }
         match entry.trust() {
             // Trust changed, so unknown trust is refused.
             Trust::Unknown | Trust::NoClient => false,

@@ -9,7 +9,9 @@ use certward_lifecycle::{
     AlertMessage, Handling, Impact, ImpactSeverity, RefusedShare, TlsError, alert_summary,
 };
 use certward_pki::{ClientTrust, DeviceCertificate, DeviceId, DeviceIdentity, Upload};
-use certward_store::{Alert, AlertPage, DeploymentId, DeviceBatch, DeviceSighting, HostSighting, Timestamp};
+use certward_store::{
+    Alert, AlertPage, DeploymentId, DeploymentRef, DeviceBatch, DeviceSighting, HostSighting, Timestamp,
+};
 use certward_test_support::Leaf;
 use support::{Authority, HOST, Uploads, World};
 
@@ -21,7 +23,7 @@ fn device(leaf: &Leaf, client_ca: &Authority) -> DeviceCertificate {
     DeviceCertificate::read(&chain, &trust, DeviceIdentity::Cn).unwrap()
 }
 
-fn sighting(deployment: &DeploymentId, device: DeviceCertificate, at: Timestamp) -> DeviceSighting {
+fn sighting(deployment: &DeploymentRef, device: DeviceCertificate, at: Timestamp) -> DeviceSighting {
     DeviceSighting {
         deployment: deployment.clone(),
         device: Arc::new(device),
@@ -51,19 +53,19 @@ async fn known_devices_that_would_be_refused_are_counted_and_named() {
     world.create(server.two_way(&[&old, &kept])).await;
     assert_eq!(impact(&world, server.two_way(&[&kept])).await, None, "nothing is known yet");
 
-    let now = world.lifecycle.store().clock().now();
+    let (now, of) = (world.lifecycle.store().clock().now(), world.deployment().await.reference());
     let mut seen = Vec::new();
     for n in 0..30 {
         let at = Timestamp(now.0 - n * 60_000);
-        seen.push(sighting(&world.id, device(&old.client(&format!("old-{n}")), &old), at));
+        seen.push(sighting(&of, device(&old.client(&format!("old-{n}")), &old), at));
     }
     for n in 0..5 {
-        seen.push(sighting(&world.id, device(&kept.client(&format!("kept-{n}")), &kept), now));
+        seen.push(sighting(&of, device(&kept.client(&format!("kept-{n}")), &kept), now));
     }
     let expired = old.client_with("expired", |params| {
         params.not_after = time::macros::datetime!(2026-11-25 12:00:01 UTC);
     });
-    seen.push(sighting(&world.id, device(&expired, &old), now));
+    seen.push(sighting(&of, device(&expired, &old), now));
     record(&world, seen).await;
     world.clock.advance(std::time::Duration::from_secs(60));
 
@@ -91,8 +93,9 @@ async fn world_in_use(server: &Authority) -> World {
     let world = World::new().await;
     world.create(server.one_way()).await;
     let at = world.lifecycle.store().clock().now();
+    let before = world.deployment().await;
     let asked = ["elsewhere.example.com", HOST].map(|host| HostSighting {
-        deployment: world.id.clone(),
+        deployment: before.reference(),
         host: host.into(),
         at,
     });
@@ -223,13 +226,13 @@ async fn how_long_a_hundred_thousand_devices_take() {
     let examples: Vec<DeviceCertificate> = (0..PATHS)
         .map(|n| device(&root.intermediate(&format!("line {n}")).client("device"), &root))
         .collect();
-    let now = world.lifecycle.store().clock().now();
+    let (now, of) = (world.lifecycle.store().clock().now(), world.deployment().await.reference());
     let seen = (0..DEVICES).map(|n| {
         let mut id = [0; 16];
         id[..4].copy_from_slice(&n.to_be_bytes());
         let example = examples[(n % PATHS) as usize].clone();
         let name = format!("device-{n}").into();
-        sighting(&world.id, DeviceCertificate { id: DeviceId(id), name, ..example }, now)
+        sighting(&of, DeviceCertificate { id: DeviceId(id), name, ..example }, now)
     });
     let begun = Instant::now();
     record(&world, seen.collect()).await;

@@ -73,8 +73,8 @@ pub use model::receiver::AlertReceiver;
 pub use model::record_bytes::{RecordBytes, RecordBytesError};
 pub use model::request_id::RequestId;
 pub use model::seen_device::{
-    DEVICE_ADDRESS_KEPT_FOR, DEVICE_KEPT_FOR, DeviceBatch, DeviceSighting, HostSighting, OfferDay, OfferHour,
-    SeenDevice,
+    DEVICE_ADDRESS_KEPT_FOR, DEVICE_KEPT_FOR, DeviceBatch, DeviceSighting, HostInUse, HostSighting, OfferDay,
+    OfferHour, SeenDevice,
 };
 pub use model::tls_state::TlsState;
 pub use model::upstream::{Upstream, UpstreamError};
@@ -99,7 +99,7 @@ pub use repo::audit::{AuditPage, ListedAudit};
 pub use repo::audit_verification::AuditReport;
 pub use repo::boundary::{Boundaries, Stamp, SuffixRefused};
 pub use repo::broker_trouble::{BrokerTrouble, ReportedTrouble, TROUBLE_LISTED_FOR, TroubleReport};
-pub use repo::device_total::{DEVICES_IN_ALL_MAX, DEVICES_MAX, DeviceTotal};
+pub use repo::device_total::{DEVICES_IN_ALL_MAX, DEVICES_MAX, DEVICES_MIN, DeviceTotal};
 pub use repo::ending::{EndingOwner, EndingPage, EndingScope, ExpiryWork};
 pub use repo::ending_counts::{ENDING_WITHIN_DAYS, EndingCount};
 pub use repo::expiry_marks::ExpiryMarks;

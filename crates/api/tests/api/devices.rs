@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use certward_lifecycle::LiveSession;
 use certward_pki::{ClientOffer, DeviceCertificate, DeviceId, IssuerPath, IssuerPathId};
 use certward_store::{
-    AuditPage, DeploymentId, DeviceBatch, DeviceSighting, HostSighting, OfferHour, Scope, Timestamp,
+    AuditPage, DeploymentId, DeploymentRef, DeviceBatch, DeviceSighting, Generation, HostSighting, OfferHour,
+    ProjectId, Scope, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -17,6 +18,11 @@ const HOST: &str = "ge6a1a75.example.com";
 
 fn deployment() -> DeploymentId {
     DeploymentId::parse("ge6a1a75").unwrap()
+}
+
+fn reference() -> DeploymentRef {
+    // The store's first.
+    DeploymentRef { id: deployment(), project: ProjectId::default_project(), born: Generation(1) }
 }
 
 fn device_id(number: u8) -> DeviceId {
@@ -44,7 +50,7 @@ fn device(number: u8, now: Timestamp) -> DeviceCertificate {
 
 fn sighting(number: u8, now: Timestamp) -> DeviceSighting {
     DeviceSighting {
-        deployment: deployment(),
+        deployment: reference(),
         device: Arc::new(device(number, now)),
         at: now,
         host: (number != 2).then(|| HOST.into()),
@@ -68,7 +74,7 @@ fn session(number: u8, port: u16, now: Timestamp) -> (DeploymentId, LiveSession)
 
 fn offer(day: i64, groups: &[u16], weight: u64) -> OfferHour {
     OfferHour {
-        deployment: deployment(),
+        deployment: reference(),
         day,
         offer: ClientOffer {
             versions: vec![0x0303, 0x0304],
@@ -92,7 +98,7 @@ pub(crate) async fn connect(world: &World) {
     let batch = DeviceBatch {
         devices: vec![sighting(1, now), sighting(2, now)],
         offers: vec![offer(now.day(), &[29], 900_000), offer(now.day(), &[23, 0x11ec], 100_000)],
-        hosts: vec![HostSighting { deployment: deployment(), host: HOST.into(), at: now }],
+        hosts: vec![HostSighting { deployment: reference(), host: HOST.into(), at: now }],
     };
     store.record_devices(&batch).await.unwrap();
     *world.gateway.sessions.lock().unwrap() = vec![session(1, 50_123, now), session(0, 50_124, now)];

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use certward_store::{Deployment, DeploymentSpec, Generation, ProjectId, TrustScope, VersionId};
+use certward_store::{Deployment, DeploymentRef, DeploymentSpec, Generation, TrustScope, VersionId};
 use rustls::server::danger::ClientCertVerifier;
 use tokio::time::Instant;
 
@@ -17,7 +17,8 @@ pub(crate) enum DeploymentConfig {
 pub(crate) struct Served {
     /// The deployment's generation that this value was built for.
     pub(crate) generation: Generation,
-    pub(crate) project: ProjectId,
+    /// Live sessions hold it.
+    pub(crate) reference: Arc<DeploymentRef>,
     /// Without secrets: relays hold it.
     pub(crate) spec: Arc<DeploymentSpec>,
     pub(crate) identity: Arc<Identity>,
@@ -108,7 +109,7 @@ impl Served {
     pub(crate) fn new(deployment: &Deployment, identity: Arc<Identity>, fallback: Option<Fallback>) -> Self {
         Self {
             generation: deployment.generation,
-            project: deployment.project.clone(),
+            reference: Arc::new(deployment.reference()),
             spec: Arc::new(deployment.spec.clone()),
             identity,
             fallback,

@@ -7,12 +7,11 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
-    net::IpAddr,
     sync::Arc,
 };
 
 use certward_pki::ClientOffer;
-use certward_store::{DeploymentId, OfferHour};
+use certward_store::{DeploymentRef, OFFERS_A_DAY_MAX, OfferHour};
 use parking_lot::Mutex;
 
 use crate::{
@@ -24,8 +23,12 @@ use crate::{
 const NETWORKS_MAX: usize = 10_000;
 /// Of all deployments: 16 MiB.
 const NETWORKS_MAX_IN_ALL: usize = 200_000;
-/// Of a deployment, as the store keeps of a day.
-const OFFERS_MAX: usize = 64;
+/// Of a deployment with more than [`NETWORKS_FEW`]: one cannot keep the others out.
+const NETWORKS_MAX_IN_ALL_OF_MANY: usize = 160_000;
+const NETWORKS_FEW: usize = 200;
+/// Of a deployment: so many that a stranger with a few networks does not fill it. Of an hour that
+/// is over, the heaviest [`OFFERS_A_DAY_MAX`] are kept.
+const OFFERS_MAX: usize = 2_048;
 /// Of a network, so that one cannot fill the deployment's.
 const OFFERS_PER_NETWORK_MAX: usize = 16;
 
@@ -37,7 +40,7 @@ pub(crate) struct HourlyOffers {
 
 #[derive(Debug, Default)]
 struct OfferTables {
-    of_deployments: HashMap<DeploymentId, OfferTable>,
+    of_deployments: HashMap<Arc<DeploymentRef>, OfferTable>,
     /// Over all deployments.
     networks: usize,
 }
@@ -45,6 +48,8 @@ struct OfferTables {
 #[derive(Debug, Default)]
 struct OfferTable {
     offers: Vec<Arc<ClientOffer>>,
+    /// In `offers`.
+    places: HashMap<Arc<ClientOffer>, u16>,
     networks: HashMap<NetworkHash, Vec<NetworkOffer>>,
 }
 
@@ -53,10 +58,29 @@ type NetworkHash = u64;
 #[derive(Debug, Clone, Copy)]
 struct NetworkOffer {
     /// Its place in [`OfferTable::offers`].
-    offer: u8,
+    offer: u16,
     live: u32,
     /// The most sessions at once in this hour.
     peak: u32,
+}
+
+/// An hour that is over, not weighed yet.
+#[derive(Debug, Default)]
+struct UnweighedHour {
+    offers: Vec<Arc<ClientOffer>>,
+    /// The place and the peak of each offer of each network: networks one after the other.
+    peaks: Vec<(u16, u32)>,
+    /// How many peaks each network has.
+    networks: Vec<u16>,
+}
+
+/// Of a deployment.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct EndedHour {
+    /// The heaviest first.
+    pub(crate) offers: Vec<OfferHour>,
+    /// Of lighter offers.
+    pub(crate) sessions_left_out: usize,
 }
 
 /// A bound is reached: it is not counted.
@@ -64,47 +88,58 @@ struct NetworkOffer {
 pub(crate) struct Uncounted;
 
 impl HourlyOffers {
-    /// A session begins.
-    pub(crate) fn began(
-        &self,
-        deployment: &DeploymentId,
-        address: IpAddr,
-        offer: &Arc<ClientOffer>,
-    ) -> Result<(), Uncounted> {
-        let network = self.network(address);
+    /// A session begins, or goes on and was not counted before.
+    pub(crate) fn began(&self, facts: &SessionFacts) -> Result<(), Uncounted> {
+        let Some(offer) = &facts.offer else { return Ok(()) };
+        let network = self.network(facts);
         let mut tables = self.tables.lock();
+        if facts.count.is_counted() || facts.count.is_over() {
+            return Ok(());
+        }
         let OfferTables { of_deployments, networks } = &mut *tables;
-        let table = of_deployments.entry(deployment.clone()).or_default();
+        if !of_deployments.contains_key(&facts.deployment) && *networks >= NETWORKS_MAX_IN_ALL {
+            return Err(Uncounted);
+        }
+        let table = of_deployments.entry(Arc::clone(&facts.deployment)).or_default();
         let is_new = !table.networks.contains_key(&network);
-        if is_new && *networks >= NETWORKS_MAX_IN_ALL {
+        let has_few = table.networks.len() < NETWORKS_FEW;
+        let max = if has_few { NETWORKS_MAX_IN_ALL } else { NETWORKS_MAX_IN_ALL_OF_MANY };
+        if is_new && *networks >= max {
             return Err(Uncounted);
         }
         table.began(network, offer)?;
         *networks += usize::from(is_new);
+        facts.count.begin();
         Ok(())
     }
 
-    pub(crate) fn ended(&self, deployment: &DeploymentId, facts: &SessionFacts) {
-        let (true, Some(offer)) = (facts.is_counted, &facts.offer) else { return };
-        let network = self.network(facts.address.ip());
+    pub(crate) fn ended(&self, facts: &SessionFacts) {
+        let Some(offer) = &facts.offer else { return };
+        let network = self.network(facts);
         let mut tables = self.tables.lock();
-        let Some(table) = tables.of_deployments.get_mut(deployment) else { return };
-        if let Some(counted) = table.counted(network, offer) {
+        let was_counted = facts.count.is_counted();
+        facts.count.end();
+        let table = tables.of_deployments.get_mut(&facts.deployment).filter(|_| was_counted);
+        if let Some(counted) = table.and_then(|table| table.counted(network, offer)) {
             counted.live = counted.live.saturating_sub(1);
         }
     }
 
-    pub(crate) fn deployments(&self) -> Vec<DeploymentId> {
+    pub(crate) fn deployments(&self) -> Vec<Arc<DeploymentRef>> {
         self.tables.lock().of_deployments.keys().cloned().collect()
     }
 
     /// Ends a deployment's hour, of `day`, and begins the next with the sessions that go on.
-    pub(crate) fn end_hour(&self, deployment: &DeploymentId, day: i64) -> Vec<OfferHour> {
+    pub(crate) fn end_hour(&self, deployment: &DeploymentRef, day: i64) -> EndedHour {
+        // Weighed outside the lock, which sessions that begin and end take.
+        self.next_hour(deployment).weigh(deployment, day)
+    }
+
+    fn next_hour(&self, deployment: &DeploymentRef) -> UnweighedHour {
         let mut tables = self.tables.lock();
-        let Some(table) = tables.of_deployments.get_mut(deployment) else { return Vec::new() };
+        let Some(table) = tables.of_deployments.get_mut(deployment) else { return UnweighedHour::default() };
         let before = table.networks.len();
-        let hour = table.hour(deployment, day);
-        table.begin_hour();
+        let hour = table.next_hour();
         let after = table.networks.len();
         tables.networks -= before - after;
         if after == 0 {
@@ -118,8 +153,8 @@ impl HourlyOffers {
         self.tables.lock().networks
     }
 
-    fn network(&self, address: IpAddr) -> NetworkHash {
-        self.key.hash_one(ClientNetwork::of(address))
+    fn network(&self, facts: &SessionFacts) -> NetworkHash {
+        self.key.hash_one(ClientNetwork::of(facts.address.ip()))
     }
 }
 
@@ -134,62 +169,85 @@ impl OfferTable {
             Some(of_network) => of_network.len() >= OFFERS_PER_NETWORK_MAX,
             None => self.networks.len() >= NETWORKS_MAX,
         };
-        let place =
-            self.place(offer).or_else(|| (self.offers.len() < OFFERS_MAX).then_some(self.offers.len()));
-        let (false, Some(place)) = (is_full, place) else { return Err(Uncounted) };
-        let Ok(number) = u8::try_from(place) else { return Err(Uncounted) };
-        if place == self.offers.len() {
-            self.offers.push(Arc::clone(offer));
+        if is_full {
+            return Err(Uncounted);
         }
-        let first = NetworkOffer { offer: number, live: 1, peak: 1 };
+        let first = NetworkOffer { offer: self.place(offer)?, live: 1, peak: 1 };
         self.networks.entry(network).or_insert_with(|| Vec::with_capacity(1)).push(first);
         Ok(())
     }
 
     fn counted(&mut self, network: NetworkHash, offer: &Arc<ClientOffer>) -> Option<&mut NetworkOffer> {
-        let place = self.place(offer)?;
-        self.networks.get_mut(&network)?.iter_mut().find(|counted| usize::from(counted.offer) == place)
+        let place = *self.places.get(offer)?;
+        self.networks.get_mut(&network)?.iter_mut().find(|counted| counted.offer == place)
     }
 
-    fn place(&self, offer: &Arc<ClientOffer>) -> Option<usize> {
-        let same = |known: &Arc<ClientOffer>| Arc::ptr_eq(known, offer);
-        self.offers.iter().position(same).or_else(|| self.offers.iter().position(|known| known == offer))
+    fn place(&mut self, offer: &Arc<ClientOffer>) -> Result<u16, Uncounted> {
+        if let Some(place) = self.places.get(offer) {
+            return Ok(*place);
+        }
+        let place = u16::try_from(self.offers.len()).map_err(|_| Uncounted)?;
+        if self.offers.len() >= OFFERS_MAX {
+            return Err(Uncounted);
+        }
+        self.offers.push(Arc::clone(offer));
+        self.places.insert(Arc::clone(offer), place);
+        Ok(place)
     }
 
-    fn hour(&self, deployment: &DeploymentId, day: i64) -> Vec<OfferHour> {
+    /// Keeps what is live.
+    fn next_hour(&mut self) -> UnweighedHour {
+        let offers = std::mem::take(&mut self.offers);
+        self.places.clear();
+        let mut next_places: Vec<Option<u16>> = vec![None; offers.len()];
+        let (mut peaks, mut networks) = (Vec::new(), Vec::new());
+        self.networks.retain(|_, of_network| {
+            networks.push(u16::try_from(of_network.len()).unwrap_or(u16::MAX));
+            of_network.retain_mut(|counted| {
+                peaks.push((counted.offer, counted.peak));
+                counted.peak = counted.live;
+                let place = usize::from(counted.offer);
+                if counted.live > 0 {
+                    counted.offer = *next_places[place].get_or_insert_with(|| {
+                        // At most as many as before, each with a number.
+                        let next = u16::try_from(self.offers.len()).unwrap_or(u16::MAX);
+                        self.offers.push(Arc::clone(&offers[place]));
+                        self.places.insert(Arc::clone(&offers[place]), next);
+                        next
+                    });
+                }
+                counted.live > 0
+            });
+            !of_network.is_empty()
+        });
+        UnweighedHour { offers, peaks, networks }
+    }
+}
+
+impl UnweighedHour {
+    fn weigh(self, deployment: &DeploymentRef, day: i64) -> EndedHour {
         let mut weights = vec![OfferWeight::default(); self.offers.len()];
-        for of_network in self.networks.values() {
-            let peaks = of_network.iter().map(|counted| u64::from(counted.peak)).sum();
-            for counted in of_network {
-                weights[usize::from(counted.offer)].add_network(counted.peak.into(), peaks);
+        let mut rest = self.peaks.as_slice();
+        for count in self.networks {
+            let (of_network, others) = rest.split_at(count.into());
+            let sessions = of_network.iter().map(|(_, peak)| u64::from(*peak)).sum();
+            for (place, peak) in of_network {
+                weights[usize::from(*place)].add_network((*peak).into(), sessions);
             }
+            rest = others;
         }
         let hour = |(offer, weighed): (&Arc<ClientOffer>, OfferWeight)| {
             let OfferWeight { sessions, networks, weight, largest } = weighed;
             let (deployment, offer) = (deployment.clone(), ClientOffer::clone(offer));
             OfferHour { deployment, day, offer, sessions, networks, weight, largest }
         };
-        self.offers.iter().zip(weights).map(hour).collect()
-    }
-
-    /// Keeps what is live.
-    fn begin_hour(&mut self) {
-        let before = std::mem::take(self);
-        for (network, mut of_network) in before.networks {
-            of_network.retain(|counted| counted.live > 0);
-            for counted in &mut of_network {
-                let offer = &before.offers[usize::from(counted.offer)];
-                counted.peak = counted.live;
-                let place = self.place(offer).unwrap_or_else(|| {
-                    self.offers.push(Arc::clone(offer));
-                    self.offers.len() - 1
-                });
-                // At most as many as before, each with a number.
-                counted.offer = u8::try_from(place).unwrap_or(u8::MAX);
-            }
-            if !of_network.is_empty() {
-                self.networks.insert(network, of_network);
-            }
+        let mut weighed: Vec<_> = self.offers.iter().zip(weights).collect();
+        weighed.sort_by_key(|(_, weighed)| std::cmp::Reverse(weighed.weight));
+        let left_out = weighed.split_off(weighed.len().min(OFFERS_A_DAY_MAX));
+        let sessions_left_out: u64 = left_out.iter().map(|(_, weighed)| weighed.sessions).sum();
+        EndedHour {
+            offers: weighed.into_iter().map(hour).collect(),
+            sessions_left_out: usize::try_from(sessions_left_out).unwrap_or(usize::MAX),
         }
     }
 }
@@ -198,33 +256,45 @@ impl OfferTable {
 mod tests {
     use std::{collections::BTreeMap, net::Ipv4Addr};
 
-    use certward_store::Timestamp;
+    use std::net::IpAddr;
+
+    use certward_store::{DeploymentId, Generation, ProjectId, Timestamp};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Protocol, devices::offer_weight::WEIGHT};
+    use crate::{Protocol, devices::offer_weight::WEIGHT, session::session_facts::OfferCount};
 
-    fn id() -> DeploymentId {
-        DeploymentId::parse("d").unwrap()
+    fn deployment(born: i64) -> Arc<DeploymentRef> {
+        Arc::new(DeploymentRef {
+            id: DeploymentId::parse("d").unwrap(),
+            project: ProjectId::default_project(),
+            born: Generation(born),
+        })
     }
 
     fn offer(number: u16) -> Arc<ClientOffer> {
         Arc::new(ClientOffer { versions: vec![number], ..ClientOffer::default() })
     }
 
-    fn begin(hours: &HourlyOffers, address: impl Into<IpAddr>, number: u16) -> SessionFacts {
-        let (address, offer) = (address.into(), offer(number));
-        let is_counted = hours.began(&id(), address, &offer).is_ok();
+    fn facts(address: impl Into<IpAddr>, number: u16) -> SessionFacts {
         SessionFacts {
+            deployment: deployment(1),
             device: None,
-            address: (address, 1883).into(),
+            address: (address.into(), 1883).into(),
             host: None,
+            is_below_wildcard: false,
             protocol: Protocol::Mqtts,
             tls_version: "1.3",
-            offer: Some(offer),
+            offer: Some(offer(number)),
             since: Timestamp(0),
-            is_counted,
+            count: OfferCount::default(),
         }
+    }
+
+    fn begin(hours: &HourlyOffers, address: impl Into<IpAddr>, number: u16) -> SessionFacts {
+        let facts = facts(address, number);
+        assert_eq!(hours.began(&facts).is_ok(), facts.count.is_counted());
+        facts
     }
 
     /// In network `network`.
@@ -236,10 +306,10 @@ mod tests {
     /// Sessions, networks, weight and largest, by offer.
     fn ended(hours: &HourlyOffers) -> BTreeMap<u16, [u64; 4]> {
         let of = |hour: OfferHour| {
-            assert_eq!((hour.deployment, hour.day), (id(), 7));
+            assert_eq!((&hour.deployment, hour.day), (&*deployment(1), 7));
             (hour.offer.versions[0], [hour.sessions, hour.networks, hour.weight, hour.largest])
         };
-        hours.end_hour(&id(), 7).into_iter().map(of).collect()
+        hours.end_hour(&deployment(1), 7).offers.into_iter().map(of).collect()
     }
 
     #[test]
@@ -252,10 +322,10 @@ mod tests {
         let expected = BTreeMap::from([(1, [4, 2, 1_750_000, 1_000_000]), (2, [1, 1, 250_000, 250_000])]);
         assert_eq!(ended(&hours), expected);
         // The next hour begins with what goes on.
-        hours.ended(&id(), &live[3]);
+        hours.ended(&live[3]);
         assert_eq!(ended(&hours), expected, "offer 2 was live in a part of it");
         assert_eq!(ended(&hours), BTreeMap::from([(1, [4, 2, 2_000_000, 1_000_000])]));
-        live.iter().filter(|facts| facts.offer == Some(offer(1))).for_each(|facts| hours.ended(&id(), facts));
+        live.iter().filter(|facts| facts.offer == Some(offer(1))).for_each(|facts| hours.ended(facts));
         assert_eq!(ended(&hours).len(), 1);
         assert_eq!((ended(&hours), hours.len()), (BTreeMap::new(), 0));
     }
@@ -264,7 +334,7 @@ mod tests {
     fn short_sessions_one_after_the_other_count_as_one() {
         let hours = HourlyOffers::default();
         for _ in 0..50 {
-            hours.ended(&id(), &begin(&hours, address(1, 1), 1));
+            hours.ended(&begin(&hours, address(1, 1), 1));
         }
         let _longer = begin(&hours, address(1, 2), 2);
         let half = [1, 1, 500_000, 500_000];
@@ -276,24 +346,88 @@ mod tests {
         let hours = HourlyOffers::default();
         let max = u16::try_from(OFFERS_PER_NETWORK_MAX).unwrap();
         let of_network: Vec<_> = (0..=max).map(|number| begin(&hours, address(1, 1), number)).collect();
-        let refused = of_network.iter().filter(|facts| !facts.is_counted).count();
+        let refused = of_network.iter().filter(|facts| !facts.count.is_counted()).count();
         assert_eq!(refused, 1, "the offers of a network");
-        hours.ended(&id(), of_network.last().unwrap());
-        // Three more networks fill the deployment's.
-        for network in 2..=4_u16 {
+        hours.ended(of_network.last().unwrap());
+        // More networks fill the deployment's.
+        let networks = u16::try_from(OFFERS_MAX).unwrap() / max;
+        for network in 2..=networks {
             (0..max).for_each(|number| drop(begin(&hours, address(network, 1), network * 100 + number)));
         }
-        assert!(!begin(&hours, address(5, 1), 9_999).is_counted, "the offers of a deployment");
-        assert!(begin(&hours, address(5, 1), 0).is_counted, "a known one");
-        for network in 5..u16::try_from(NETWORKS_MAX).unwrap() + 1 {
+        let late = begin(&hours, address(50_000, 1), 9_999);
+        assert!(!late.count.is_counted(), "the offers of a deployment");
+        assert!(begin(&hours, address(50_000, 1), 0).count.is_counted(), "a known one");
+        for network in networks + 1..u16::try_from(NETWORKS_MAX).unwrap() {
             begin(&hours, address(network, 1), 0);
         }
         assert_eq!(hours.len(), NETWORKS_MAX);
-        assert!(!begin(&hours, address(60_000, 1), 0).is_counted, "the networks of a deployment");
-        let all = ended(&hours);
-        assert_eq!(all.len(), OFFERS_MAX);
-        let sum: u64 = all.values().map(|[_, _, weight, _]| weight).sum();
-        assert_eq!(sum, WEIGHT * NETWORKS_MAX as u64);
+        assert!(!begin(&hours, address(60_000, 1), 0).count.is_counted(), "the networks of a deployment");
+        let EndedHour { offers, sessions_left_out } = hours.end_hour(&deployment(1), 7);
+        // The heaviest are kept: offer 0, and some of those that weigh a sixteenth of a network.
+        assert_eq!((offers.len(), sessions_left_out), (OFFERS_A_DAY_MAX, OFFERS_MAX - OFFERS_A_DAY_MAX));
+        assert_eq!(offers[0].offer, *offer(0));
+        assert!(offers.is_sorted_by_key(|hour| std::cmp::Reverse(hour.weight)));
+    }
+
+    #[test]
+    fn strangers_of_some_networks_do_not_keep_a_devices_offer_out() {
+        let hours = HourlyOffers::default();
+        for network in 0..20 {
+            (0..16).for_each(|number| drop(begin(&hours, address(network, 1), 1000 + network * 16 + number)));
+        }
+        let _device = begin(&hours, address(500, 1), 1);
+        assert_eq!(ended(&hours)[&1], [1, 1, WEIGHT, WEIGHT], "the heaviest");
+    }
+
+    #[test]
+    fn a_session_without_room_is_counted_once_there_is_some_and_ends_once() {
+        let hours = HourlyOffers::default();
+        let max = u16::try_from(OFFERS_PER_NETWORK_MAX).unwrap();
+        let before: Vec<_> = (0..max).map(|number| begin(&hours, address(1, 1), number)).collect();
+        let (late, over) = (begin(&hours, address(1, 1), 100), begin(&hours, address(1, 1), 101));
+        before.iter().for_each(|facts| hours.ended(facts));
+        assert_eq!(hours.began(&late), Err(Uncounted), "in this hour");
+        ended(&hours);
+        hours.ended(&over);
+        for facts in [&late, &late, &over] {
+            assert_eq!(hours.began(facts), Ok(()));
+        }
+        assert_eq!((late.count.is_counted(), over.count.is_counted()), (true, false));
+        assert_eq!(ended(&hours), BTreeMap::from([(100, [1, 1, WEIGHT, WEIGHT])]));
+        hours.ended(&late);
+        ended(&hours);
+        assert_eq!(hours.len(), 0);
+    }
+
+    #[test]
+    fn a_later_deployment_of_the_same_id_has_its_own_hour() {
+        let hours = HourlyOffers::default();
+        let before = begin(&hours, address(1, 1), 1);
+        let later = SessionFacts { deployment: deployment(2), ..facts(address(2, 1), 2) };
+        hours.began(&later).unwrap();
+        assert_eq!(hours.deployments().len(), 2);
+        assert_eq!(ended(&hours).into_keys().collect::<Vec<_>>(), [1]);
+        let of_later = hours.end_hour(&deployment(2), 7).offers;
+        assert_eq!((of_later.len(), &of_later[0].deployment), (1, &*deployment(2)));
+        hours.ended(&before);
+        ended(&hours);
+        assert_eq!(hours.deployments(), [deployment(2)]);
+    }
+
+    #[test]
+    fn deployments_with_few_networks_are_counted_when_the_others_have_filled_the_table() {
+        let hours = HourlyOffers::default();
+        let begin = |born, network| {
+            let facts = SessionFacts { deployment: deployment(born), ..facts(address(network, 1), 1) };
+            hours.began(&facts).is_ok()
+        };
+        let max = u16::try_from(NETWORKS_MAX).unwrap();
+        for born in 1..=16 {
+            assert!((0..max).all(|network| begin(born, network)), "{born}");
+        }
+        assert_eq!(hours.len(), NETWORKS_MAX_IN_ALL_OF_MANY);
+        let few = (0..max).filter(|network| begin(17, *network)).count();
+        assert_eq!(few, NETWORKS_FEW);
     }
 
     #[derive(Debug, Clone)]
@@ -346,7 +480,7 @@ mod tests {
                     }
                     Step::End(at) if !live.is_empty() => {
                         let (network, number, facts) = live.swap_remove(at.index(live.len()));
-                        hours.ended(&id(), &facts);
+                        hours.ended(&facts);
                         model.get_mut(&(network, number)).unwrap().0 -= 1;
                     }
                     Step::End(_) => {}
@@ -376,7 +510,7 @@ mod tests {
             for (host, number) in strangers {
                 let facts = begin(&together, address(network, host), number);
                 if !lasts {
-                    together.ended(&id(), &facts);
+                    together.ended(&facts);
                 }
             }
             let (alone, mut together) = (ended(&alone), ended(&together));

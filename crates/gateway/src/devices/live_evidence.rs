@@ -35,13 +35,13 @@ pub(crate) fn live_evidence(
 ) -> LiveEvidence {
     let mut trial = TrustTrial { trust: TrialTrust::new(proposed), paths: HashMap::new(), now };
     let mut evidence = LiveEvidence::default();
-    let mut hosts = HashMap::new();
+    let mut hosts = HashMap::<Box<str>, u64>::new();
     let mut offers = HashMap::new();
     registry.visit(deployment, |live| {
         let Some(facts) = live.facts() else { return };
         evidence.sessions += 1;
-        if let Some(host) = &facts.host {
-            count(&mut hosts, host);
+        if let Some(host) = facts.host_in_use() {
+            count(&mut hosts, &host.into());
         }
         if let Some(offer) = &facts.offer {
             count(&mut offers, &(ClientNetwork::of(facts.address.ip()), Arc::clone(offer)));

@@ -51,8 +51,8 @@ pub(crate) async fn note_live_sessions(
         for deployment in registry.connected_deployments() {
             registry.visit(&deployment, |live| {
                 // The others are noted by the next call.
-                if let Some(facts) = live.facts().filter(|_| devices.sightings.has_room()) {
-                    devices.note(&deployment, facts, now);
+                if let Some(facts) = live.facts().filter(|facts| devices.sightings.has_room(facts)) {
+                    devices.note_again(facts, now);
                 }
             });
         }

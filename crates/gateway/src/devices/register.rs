@@ -1,20 +1,20 @@
 use std::sync::Arc;
 
-use certward_pki::{ClientOffer, DeviceIdentity};
-use certward_store::{DeploymentId, Timestamp};
+use certward_pki::DeviceIdentity;
+use certward_store::{DeploymentRef, Timestamp};
 use parking_lot::Mutex;
 
 use crate::{
     DevicesKept, Protocol,
     devices::{
-        hourly_offers::HourlyOffers,
+        hourly_offers::{EndedHour, HourlyOffers, Uncounted},
         known_devices::{KnownDevices, Verified},
         shared_offers::SharedOffers,
         sightings::Sightings,
     },
     io::tls::Tls,
     observe::{metrics::Metrics, reason::Unrecorded},
-    session::session_facts::{Newcomer, SessionFacts},
+    session::session_facts::{Newcomer, OfferCount, SessionFacts},
 };
 
 const HOUR_MILLIS: i64 = 3_600_000;
@@ -37,13 +37,12 @@ struct CurrentHour {
     /// Since 1970.
     number: i64,
     /// The day of the last hour, since 1970, and the deployments of which it is not gathered yet.
-    ended: (i64, Vec<DeploymentId>),
+    ended: (i64, Vec<Arc<DeploymentRef>>),
 }
 
 /// How a device is served.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ServedBy<'a> {
-    pub(crate) deployment: &'a DeploymentId,
+pub(crate) struct ServedBy {
     pub(crate) protocol: Protocol,
     pub(crate) identity: DeviceIdentity,
 }
@@ -66,45 +65,56 @@ impl DeviceRegister {
     pub(crate) fn accepted(
         &self,
         newcomer: Newcomer,
-        by: ServedBy<'_>,
+        by: ServedBy,
         tls: &Tls,
         now: Timestamp,
     ) -> SessionFacts {
-        let Newcomer { address, host, offer, trust } = newcomer;
-        let ServedBy { deployment, protocol, identity } = by;
+        let Newcomer { deployment, address, host, offer, trust } = newcomer;
+        let ServedBy { protocol, identity } = by;
         let device = trust.zip(tls.peer_certificates()).and_then(|((trust, scope), chain)| {
-            let verified = Verified { deployment, scope, trust: &trust, identity };
+            let verified = Verified { deployment: &deployment.id, scope, trust: &trust, identity };
             self.known.identify(chain, verified, now)
         });
-        let is_counted = self.is_counted(deployment, address.ip(), offer.as_ref());
-        let tls_version = tls.version().unwrap_or("other");
-        let facts =
-            SessionFacts { device, address, host, protocol, tls_version, offer, since: now, is_counted };
-        self.note(deployment, &facts, now);
+        let is_below_wildcard = host.as_ref().is_some_and(|host| host.is_below_wildcard);
+        let facts = SessionFacts {
+            deployment,
+            device,
+            address,
+            host: host.map(|host| host.asked),
+            is_below_wildcard,
+            protocol,
+            tls_version: tls.version().unwrap_or("other"),
+            offer,
+            since: now,
+            count: OfferCount::default(),
+        };
+        if self.count(&facts) == Err(Uncounted) {
+            self.metrics.not_recorded(Unrecorded::Session, 1);
+        }
+        self.note(&facts, now);
         facts
     }
 
-    fn is_counted(
-        &self,
-        deployment: &DeploymentId,
-        address: std::net::IpAddr,
-        offer: Option<&Arc<ClientOffer>>,
-    ) -> bool {
-        let (true, Some(offer)) = (self.kept != DevicesKept::Off, offer) else { return false };
-        let counted = self.hours.began(deployment, address, offer).is_ok();
-        if !counted {
-            self.metrics.not_recorded(Unrecorded::Session, 1);
-        }
-        counted
+    fn count(&self, facts: &SessionFacts) -> Result<(), Uncounted> {
+        if self.kept == DevicesKept::Off { Ok(()) } else { self.hours.began(facts) }
     }
 
-    /// Call it again while the session lasts: it is noted once an hour.
-    pub(crate) fn note(&self, deployment: &DeploymentId, facts: &SessionFacts, now: Timestamp) {
-        if let (DevicesKept::Full, Some(device)) = (self.kept, &facts.device) {
-            self.sightings.note_device(deployment, device, facts, now);
+    /// Call it from time to time while the session lasts: it is noted once an hour, and counted
+    /// once there is room.
+    pub(crate) fn note_again(&self, facts: &SessionFacts, now: Timestamp) {
+        if !facts.count.is_counted() {
+            // It was counted as one that is left out when it began.
+            let _ = self.count(facts);
         }
-        if let (DevicesKept::Full | DevicesKept::Counts, Some(host)) = (self.kept, &facts.host) {
-            self.sightings.note_host(deployment, host, now);
+        self.note(facts, now);
+    }
+
+    fn note(&self, facts: &SessionFacts, now: Timestamp) {
+        if let (DevicesKept::Full, Some(device)) = (self.kept, &facts.device) {
+            self.sightings.note_device(device, facts, now);
+        }
+        if let (DevicesKept::Full | DevicesKept::Counts, Some(host)) = (self.kept, facts.host_in_use()) {
+            self.sightings.note_host(&facts.deployment, &host, now);
         }
     }
 
@@ -128,7 +138,9 @@ impl DeviceRegister {
         while self.sightings.has_room_for_offers()
             && let Some(deployment) = deployments.pop()
         {
-            self.sightings.add_offers(self.hours.end_hour(&deployment, *day));
+            let EndedHour { offers, sessions_left_out } = self.hours.end_hour(&deployment, *day);
+            self.sightings.add_offers(offers);
+            self.metrics.not_recorded(Unrecorded::Session, sessions_left_out);
         }
     }
 }

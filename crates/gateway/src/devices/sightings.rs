@@ -1,7 +1,7 @@
 //! What waits to be written: devices, hosts and hours of offers.
 //!
-//! A device or host is noted once an hour at most. All is bounded; what is over is counted. While
-//! the store is away, what waits stays.
+//! A device or host is noted once an hour at most. All is bounded, over all deployments and for
+//! each; what is over is counted. While the store is away, what waits stays.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -11,17 +11,18 @@ use std::{
 };
 
 use certward_pki::{DeviceCertificate, DeviceId};
-use certward_store::{DeploymentId, DeviceBatch, DeviceSighting, HostSighting, OfferHour, Timestamp};
+use certward_store::{DeploymentRef, DeviceBatch, DeviceSighting, HostSighting, OfferHour, Timestamp};
 use parking_lot::Mutex;
 
 use crate::{
+    devices::fair_room::FairRoom,
     observe::{metrics::Metrics, reason::Unrecorded},
     session::session_facts::SessionFacts,
 };
 
 /// Between two notes of a device or host.
 const NOTED_INTERVAL: Duration = Duration::from_secs(3600);
-/// In the last hour: as many as the store keeps. 24 bytes each.
+/// In the last hour: as many as the store keeps, of a deployment too. 32 bytes each.
 const NOTED_MAX: usize = 1_000_000;
 /// About 0.3 KiB each.
 const DEVICES_WAITING_MAX: usize = 100_000;
@@ -36,13 +37,23 @@ pub(crate) struct Sightings {
     metrics: Arc<Metrics>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Waiting {
-    devices: HashMap<(DeploymentId, DeviceId), DeviceSighting>,
-    hosts: HashMap<(DeploymentId, Box<str>), Timestamp>,
+    devices: HashMap<(DeploymentRef, DeviceId), DeviceSighting>,
+    device_room: FairRoom,
+    hosts: HashMap<(DeploymentRef, Box<str>), Timestamp>,
+    host_room: FairRoom,
     offers: Vec<OfferHour>,
     /// By a hash of deployment and device or host. Two that share one are noted as one.
-    noted: HashMap<u64, Timestamp>,
+    noted: HashMap<u64, Noted>,
+    noted_room: FairRoom,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Noted {
+    at: Timestamp,
+    /// A hash.
+    deployment: u64,
 }
 
 impl Sightings {
@@ -50,22 +61,18 @@ impl Sightings {
         Self { key: RandomState::new(), waiting: Mutex::default(), metrics }
     }
 
-    pub(crate) fn note_device(
-        &self,
-        deployment: &DeploymentId,
-        device: &Arc<DeviceCertificate>,
-        facts: &SessionFacts,
-        now: Timestamp,
-    ) {
+    pub(crate) fn note_device(&self, device: &Arc<DeviceCertificate>, facts: &SessionFacts, now: Timestamp) {
+        let deployment = &*facts.deployment;
+        let of = self.key.hash_one(deployment);
         let hash = self.key.hash_one((deployment, device.id));
         let mut waiting = self.waiting.lock();
         if !waiting.is_due(hash, now) {
             return;
         }
-        if waiting.devices.len() >= DEVICES_WAITING_MAX || waiting.noted.len() >= NOTED_MAX {
+        if waiting.device_room.is_full_for(of) || waiting.is_noted_full(hash, of) {
             return self.metrics.not_recorded(Unrecorded::Device, 1);
         }
-        waiting.noted.insert(hash, now);
+        waiting.note(hash, Noted { at: now, deployment: of });
         let sighting = DeviceSighting {
             deployment: deployment.clone(),
             device: Arc::clone(device),
@@ -74,25 +81,32 @@ impl Sightings {
             tls_version: facts.tls_version,
             address: facts.address.ip().to_canonical(),
         };
-        waiting.devices.insert((deployment.clone(), device.id), sighting);
+        if waiting.devices.insert((deployment.clone(), device.id), sighting).is_none() {
+            waiting.device_room.take(of);
+        }
     }
 
-    pub(crate) fn note_host(&self, deployment: &DeploymentId, host: &str, now: Timestamp) {
+    pub(crate) fn note_host(&self, deployment: &DeploymentRef, host: &str, now: Timestamp) {
+        let of = self.key.hash_one(deployment);
         let hash = self.key.hash_one((deployment, host));
         let mut waiting = self.waiting.lock();
         if !waiting.is_due(hash, now) {
             return;
         }
-        if waiting.hosts.len() >= HOSTS_WAITING_MAX || waiting.noted.len() >= NOTED_MAX {
+        if waiting.host_room.is_full_for(of) || waiting.is_noted_full(hash, of) {
             return self.metrics.not_recorded(Unrecorded::Host, 1);
         }
-        waiting.noted.insert(hash, now);
-        waiting.hosts.insert((deployment.clone(), host.into()), now);
+        waiting.note(hash, Noted { at: now, deployment: of });
+        if waiting.hosts.insert((deployment.clone(), host.into()), now).is_none() {
+            waiting.host_room.take(of);
+        }
     }
 
-    pub(crate) fn has_room(&self) -> bool {
+    /// For the session's device and host.
+    pub(crate) fn has_room(&self, facts: &SessionFacts) -> bool {
+        let of = self.key.hash_one(&*facts.deployment);
         let waiting = self.waiting.lock();
-        waiting.devices.len() < DEVICES_WAITING_MAX && waiting.hosts.len() < HOSTS_WAITING_MAX
+        !waiting.device_room.is_full_for(of) && !waiting.host_room.is_full_for(of)
     }
 
     /// Ask it first.
@@ -108,20 +122,29 @@ impl Sightings {
     /// counts is not counted twice. Empty: nothing waits.
     pub(crate) fn take_batch(&self) -> DeviceBatch {
         let mut waiting = self.waiting.lock();
-        let Waiting { devices, hosts, offers, .. } = &mut *waiting;
+        let Waiting { devices, device_room, hosts, host_room, offers, .. } = &mut *waiting;
+        let hash = |deployment: &DeploymentRef| self.key.hash_one(deployment);
         if !offers.is_empty() {
             let offers = offers.split_off(offers.len().saturating_sub(BATCH_MAX));
             return DeviceBatch { offers, ..DeviceBatch::default() };
         }
         if !hosts.is_empty() {
-            let hosts =
-                take_some(hosts).map(|((deployment, host), at)| HostSighting { deployment, host, at });
+            let hosts = take_some(hosts).map(|((deployment, host), at)| {
+                host_room.give_back(hash(&deployment));
+                HostSighting { deployment, host, at }
+            });
             return DeviceBatch { hosts: hosts.collect(), ..DeviceBatch::default() };
         }
-        let taken = take_some(devices).map(|(_, sighting)| sighting).collect();
+        let taken = take_some(devices).map(|((deployment, _), sighting)| {
+            device_room.give_back(hash(&deployment));
+            sighting
+        });
+        let taken = taken.collect();
         if devices.is_empty() {
             // After a burst.
             devices.shrink_to(BATCH_MAX);
+            device_room.shrink();
+            host_room.shrink();
         }
         DeviceBatch { devices: taken, ..DeviceBatch::default() }
     }
@@ -131,15 +154,17 @@ impl Sightings {
         let DeviceBatch { devices, offers, hosts } = batch;
         self.add_offers(offers);
         let mut waiting = self.waiting.lock();
+        let waiting = &mut *waiting;
         let (mut lost_devices, mut lost_hosts) = (0, 0);
         for sighting in devices {
-            let key = (sighting.deployment.clone(), sighting.device.id);
-            let is_full = waiting.devices.len() >= DEVICES_WAITING_MAX;
-            lost_devices += usize::from(!put_back(waiting.devices.entry(key), sighting, is_full));
+            let of = self.key.hash_one(&sighting.deployment);
+            let entry = waiting.devices.entry((sighting.deployment.clone(), sighting.device.id));
+            lost_devices += usize::from(!put_back(entry, sighting, &mut waiting.device_room, of));
         }
         for HostSighting { deployment, host, at } in hosts {
-            let is_full = waiting.hosts.len() >= HOSTS_WAITING_MAX;
-            lost_hosts += usize::from(!put_back(waiting.hosts.entry((deployment, host)), at, is_full));
+            let of = self.key.hash_one(&deployment);
+            let entry = waiting.hosts.entry((deployment, host));
+            lost_hosts += usize::from(!put_back(entry, at, &mut waiting.host_room, of));
         }
         self.metrics.not_recorded(Unrecorded::Device, lost_devices);
         self.metrics.not_recorded(Unrecorded::Host, lost_hosts);
@@ -148,9 +173,12 @@ impl Sightings {
     /// Forgets what may be noted again.
     pub(crate) fn sweep(&self, now: Timestamp) {
         let mut waiting = self.waiting.lock();
-        waiting.noted.retain(|_, noted| !is_over(*noted, now));
-        let kept = waiting.noted.len();
-        waiting.noted.shrink_to(2 * kept);
+        let Waiting { noted, noted_room, .. } = &mut *waiting;
+        for (_, gone) in noted.extract_if(|_, noted| is_over(noted.at, now)) {
+            noted_room.give_back(gone.deployment);
+        }
+        noted.shrink_to(2 * noted.len());
+        noted_room.shrink();
     }
 
     /// Those noted in the last hour, and those that wait.
@@ -160,9 +188,33 @@ impl Sightings {
     }
 }
 
+impl Default for Waiting {
+    fn default() -> Self {
+        Self {
+            devices: HashMap::new(),
+            device_room: FairRoom::new(DEVICES_WAITING_MAX),
+            hosts: HashMap::new(),
+            host_room: FairRoom::new(HOSTS_WAITING_MAX),
+            offers: Vec::new(),
+            noted: HashMap::new(),
+            noted_room: FairRoom::new(NOTED_MAX),
+        }
+    }
+}
+
 impl Waiting {
     fn is_due(&self, hash: u64, now: Timestamp) -> bool {
-        self.noted.get(&hash).is_none_or(|noted| is_over(*noted, now))
+        self.noted.get(&hash).is_none_or(|noted| is_over(noted.at, now))
+    }
+
+    fn is_noted_full(&self, hash: u64, deployment: u64) -> bool {
+        !self.noted.contains_key(&hash) && self.noted_room.is_full_for(deployment)
+    }
+
+    fn note(&mut self, hash: u64, noted: Noted) {
+        if self.noted.insert(hash, noted).is_none() {
+            self.noted_room.take(noted.deployment);
+        }
     }
 }
 
@@ -184,12 +236,13 @@ where
 }
 
 /// `false`: there is no room.
-fn put_back<K, V>(entry: Entry<'_, K, V>, value: V, is_full: bool) -> bool {
+fn put_back<K, V>(entry: Entry<'_, K, V>, value: V, room: &mut FairRoom, deployment: u64) -> bool {
     match entry {
         Entry::Occupied(_) => true,
-        Entry::Vacant(_) if is_full => false,
+        Entry::Vacant(_) if room.is_full_for(deployment) => false,
         Entry::Vacant(entry) => {
             entry.insert(value);
+            room.take(deployment);
             true
         }
     }
@@ -198,15 +251,21 @@ fn put_back<K, V>(entry: Entry<'_, K, V>, value: V, is_full: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use certward_pki::{ClientOffer, ClientTrust, DeviceIdentity};
+    use certward_store::{DeploymentId, Generation, ProjectId};
     use certward_test_support::Authority;
 
     use super::*;
-    use crate::Protocol;
+    use crate::{Protocol, session::session_facts::OfferCount};
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn id(text: &str) -> DeploymentId {
-        DeploymentId::parse(text).unwrap()
+    fn deployment(text: &str, born: i64) -> DeploymentRef {
+        let id = DeploymentId::parse(text).unwrap();
+        DeploymentRef { id, project: ProjectId::default_project(), born: Generation(born) }
+    }
+
+    fn id(text: &str) -> DeploymentRef {
+        deployment(text, 1)
     }
 
     fn device() -> Arc<DeviceCertificate> {
@@ -223,16 +282,18 @@ mod tests {
         Arc::new(other)
     }
 
-    fn facts() -> SessionFacts {
+    fn facts(deployment: DeploymentRef) -> SessionFacts {
         SessionFacts {
+            deployment: Arc::new(deployment),
             device: None,
             address: ([192, 0, 2, 7], 1).into(),
             host: Some("d.test".into()),
+            is_below_wildcard: false,
             protocol: Protocol::Mqtts,
             tls_version: "1.3",
             offer: None,
             since: Timestamp(0),
-            is_counted: false,
+            count: OfferCount::default(),
         }
     }
 
@@ -252,7 +313,7 @@ mod tests {
         for (minutes, is_noted) in [(0, true), (1, false), (59, false), (60, true), (61, false), (300, true)]
         {
             let now = begin.after(MINUTE * minutes);
-            sightings.note_device(&id("d"), &device, &facts(), now);
+            sightings.note_device(&device, &facts(id("d")), now);
             sightings.note_host(&id("d"), "d.test", now);
             let batches = all(&sightings);
             let seen: Vec<_> = batches.iter().flat_map(|batch| &batch.devices).map(|seen| seen.at).collect();
@@ -260,10 +321,11 @@ mod tests {
             let expected = if is_noted { vec![now] } else { vec![] };
             assert_eq!((&seen, &hosts), (&expected, &expected), "after {minutes} minutes");
         }
-        // The clock was set back, and another deployment.
-        for (deployment, now) in [("d", begin), ("other", begin)] {
-            sightings.note_device(&id(deployment), &device, &facts(), now);
-            assert_eq!(all(&sightings).len(), 1, "{deployment}");
+        // The clock was set back, another deployment, and a later one of the same id.
+        for of in [id("d"), id("other"), deployment("d", 2)] {
+            sightings.note_device(&device, &facts(of.clone()), begin);
+            let batches = all(&sightings);
+            assert_eq!((batches.len(), &batches[0].devices[0].deployment), (1, &of));
         }
         sightings.sweep(begin.after(MINUTE * 310));
         assert_eq!(sightings.sizes().0, 1, "the host, of minute 300");
@@ -281,14 +343,14 @@ mod tests {
             weight: 1,
             largest: 1,
         };
-        sightings.note_device(&id("d"), &device, &facts(), begin);
-        sightings.note_device(&id("d"), &like(&device, 1), &facts(), begin);
+        sightings.note_device(&device, &facts(id("d")), begin);
+        sightings.note_device(&like(&device, 1), &facts(id("d")), begin);
         sightings.note_host(&id("d"), "d.test", begin);
         sightings.add_offers(vec![hour.clone()]);
         let taken = all(&sightings);
         assert_eq!(taken.len(), 3, "each kind for itself");
         let later = begin.after(MINUTE * 60);
-        sightings.note_device(&id("d"), &device, &facts(), later);
+        sightings.note_device(&device, &facts(id("d")), later);
         taken.into_iter().for_each(|batch| sightings.put_back(batch));
         let batches = all(&sightings);
         assert_eq!(batches[0].offers, [hour]);
@@ -303,31 +365,58 @@ mod tests {
         let (sightings, device) = (sightings(), device());
         let now = Timestamp(1_000_000_000);
         let over = 7;
-        let count = DEVICES_WAITING_MAX as u64 + over;
-        for number in 0..count {
-            sightings.note_device(&id("d"), &like(&device, number), &facts(), now);
+        let own = DEVICES_WAITING_MAX as u64 / 10;
+        for number in 0..own + over {
+            sightings.note_device(&like(&device, number), &facts(id("d")), now);
         }
         assert_eq!(sightings.metrics.count_of_unrecorded(Unrecorded::Device), over);
+        assert!(!sightings.has_room(&facts(id("d"))));
+        // Not another's.
+        sightings.note_device(&device, &facts(id("other")), now);
+        assert!(sightings.has_room(&facts(id("other"))));
         let batches = all(&sightings);
         assert!(batches.iter().all(|batch| batch.devices.len() <= BATCH_MAX));
         let written: usize = batches.iter().map(|batch| batch.devices.len()).sum();
-        assert_eq!(written, DEVICES_WAITING_MAX);
+        assert_eq!(written as u64, own + 1);
         // Those left out are still due.
-        sightings.note_device(&id("d"), &like(&device, count - 1), &facts(), now);
+        sightings.note_device(&like(&device, own), &facts(id("d")), now);
         assert_eq!(all(&sightings).len(), 1);
-        for (put, lost) in [
-            (batches, 0),
-            (vec![DeviceBatch { devices: vec![sighting(&device, now)], ..DeviceBatch::default() }], 1),
-        ] {
+        let more = |of, number| {
+            let devices = vec![sighting(of, &like(&device, number), now)];
+            DeviceBatch { devices, ..DeviceBatch::default() }
+        };
+        for (put, lost) in [(batches, 0), (vec![more("d", own + 1), more("other", 1)], 1)] {
             put.into_iter().for_each(|batch| sightings.put_back(batch));
             assert_eq!(sightings.metrics.count_of_unrecorded(Unrecorded::Device), over + lost);
         }
     }
 
-    fn sighting(device: &DeviceCertificate, at: Timestamp) -> DeviceSighting {
+    #[test]
+    fn one_deployment_does_not_silence_the_others_for_the_hour() {
+        let (sightings, device) = (sightings(), device());
+        let now = Timestamp(1_000_000_000);
+        let own = NOTED_MAX as u64 / 10;
+        for number in 0..=own {
+            sightings.note_device(&like(&device, number), &facts(id("d")), now);
+            if number % 5_000 == 0 {
+                all(&sightings);
+            }
+        }
+        assert_eq!(sightings.metrics.count_of_unrecorded(Unrecorded::Device), 1);
+        sightings.note_host(&id("other"), "d.test", now);
+        assert_eq!(sightings.metrics.count_of_unrecorded(Unrecorded::Host), 0);
+        all(&sightings);
+        let later = now.after(NOTED_INTERVAL);
+        sightings.sweep(later);
+        assert_eq!(sightings.sizes(), (0, 0));
+        sightings.note_device(&device, &facts(id("d")), later);
+        assert_eq!(all(&sightings).len(), 1, "there is room again");
+    }
+
+    fn sighting(of: &str, device: &Arc<DeviceCertificate>, at: Timestamp) -> DeviceSighting {
         DeviceSighting {
-            deployment: id("other"),
-            device: like(device, 0),
+            deployment: id(of),
+            device: Arc::clone(device),
             at,
             host: None,
             tls_version: "1.3",

@@ -30,7 +30,7 @@ use crate::{
         failures::Seen,
         reason::{ClosedReason, RefusedReason},
     },
-    routing::sni::own_host,
+    routing::sni::OwnHost,
     session::{
         first_packet::{FirstPacketVerdict, describe, judge, refusal_of_level},
         handshake::{ClosingAlert, Established, Failed, accepted_certificate, perform},
@@ -124,10 +124,13 @@ async fn open(context: Arc<NodeContext>, arrival: Arrival) -> Option<RelaySessio
         opening,
     };
     let (relay, member, admission) = pending.first_packet_and_upstream().await?;
-    let DeploymentConfig::Served(Served { spec, identity, .. }) = &*destination.entry else { return None };
+    let DeploymentConfig::Served(Served { reference, spec, identity, .. }) = &*destination.entry else {
+        return None;
+    };
     let newcomer = Some(Box::new(Newcomer {
+        deployment: Arc::clone(reference),
         address: peer,
-        host: own_host(seen.server_name.as_deref(), &spec.hosts),
+        host: OwnHost::of(seen.server_name.as_deref(), &spec.hosts),
         offer,
         trust: identity.client_trust.clone().map(|trust| (trust, identity.trust_scope)),
     }));
@@ -314,7 +317,7 @@ impl<'a> PendingSession<'a> {
 
     async fn connect(&mut self) -> Result<TcpStream, ClosedReason> {
         let Some(served) = self.served() else { return Err(ClosedReason::UpstreamFailed) };
-        let allow = self.context.boundaries.upstream_allow(&served.project);
+        let allow = self.context.boundaries.upstream_allow(&served.reference.project);
         self.prepend_proxy_header(served.spec.proxy)?;
         let (deployment, protocol) = (&self.destination.deployment, self.listener.protocol);
         let broker = DeploymentBroker { deployment, protocol, spec: &served.spec };
@@ -472,11 +475,7 @@ impl RelaySession {
     fn is_accepted(&mut self) {
         let Some(newcomer) = self.newcomer.take() else { return };
         let NodeContext { devices, clock, .. } = &*self.context;
-        let by = ServedBy {
-            deployment: self.member.deployment(),
-            protocol: self.protocol,
-            identity: self.spec.proxy.identity,
-        };
+        let by = ServedBy { protocol: self.protocol, identity: self.spec.proxy.identity };
         self.member.set_facts(devices.accepted(*newcomer, by, self.relay.tls(), clock.now()));
     }
 

@@ -15,7 +15,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use certward_store::{ConnectionLimits, DeploymentId, TrustScope};
+use certward_store::{ConnectionLimits, DeploymentId, DeploymentRef, TrustScope};
 use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{task::yield_now, time::Instant};
@@ -320,6 +320,11 @@ impl Registration {
         let _ = self.live.facts.set(Box::new(facts));
     }
 
+    /// A known device's deployment is gone, and another has its id.
+    pub(crate) fn is_of_another(&self, deployment: &DeploymentRef) -> bool {
+        self.live.facts().is_some_and(|facts| *facts.deployment != *deployment)
+    }
+
     pub(crate) fn scope(&self) -> TrustScope {
         *lock(&self.live.scope)
     }
@@ -359,7 +364,7 @@ impl Drop for Registration {
         }
         drop(shard);
         if let Some(facts) = self.live.facts() {
-            self.registry.offers.ended(&self.deployment, facts);
+            self.registry.offers.ended(facts);
         }
         self.registry.metrics.disconnected();
     }

@@ -1,12 +1,12 @@
 //! Devices become known once their broker accepts them: listed, ended, recorded, and asked about a
 //! change of client CAs.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use certward_gateway::{DevicesKept, Settings};
 use certward_lifecycle::{LiveEvidence, LiveOffer, LiveSession, NodeView, ProposedTrust, SessionFilter};
 use certward_pki::TlsType;
-use certward_store::{Clock as _, DeploymentId, HostSighting, SeenDevice};
+use certward_store::{Clock as _, DeploymentId, HostInUse, SeenDevice};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::stage::{
@@ -63,7 +63,7 @@ async fn recorded(world: &World, deployment: &DeploymentId) -> Vec<SeenDevice> {
     world.lifecycle.store().read().devices(deployment, None, 100).await.unwrap()
 }
 
-async fn hosts(world: &World, deployment: &DeploymentId) -> Vec<HostSighting> {
+async fn hosts(world: &World, deployment: &DeploymentId) -> Vec<HostInUse> {
     world.lifecycle.store().read().hosts_in_use(deployment).await.unwrap()
 }
 
@@ -118,6 +118,8 @@ async fn a_device_is_known_with_its_certificate_host_address_and_version() {
     assert_eq!((first.tls_version.as_str(), second.tls_version.as_str()), ("1.2", "1.3"));
     assert_eq!((first.listener.as_str(), first.address), ("mqtts", connection.local_address()));
     assert!(first.since >= before && second.since <= world.clock.now());
+    let hosts: BTreeSet<_> = fleet.evidence(&one_way()).hosts.into_iter().collect();
+    assert_eq!(hosts, BTreeSet::from([(HOST.into(), 1), ("*.w.test".into(), 1)]));
     // By device, and by address.
     let of = |filter| sessions(world, deployment, &filter);
     let devices = SessionFilter::Devices(vec![first.device.unwrap()]);
@@ -225,6 +227,20 @@ async fn sessions_that_an_operator_ends_are_closed_orderly_and_no_others() {
     other.ends_cleanly().await;
     // It may come again.
     drop(fleet.connect("closed").await);
+    fleet.world.shut_down().await;
+}
+
+/// As after a deletion that the node reads together with the creation.
+#[tokio::test]
+async fn sessions_do_not_stay_with_a_later_deployment_of_the_same_id() {
+    let fleet = Fleet::new(DevicesKept::Full).await;
+    let mut before = fleet.connect("before").await;
+    fleet.world.sql("UPDATE deployment SET born = born + 1").await;
+    fleet.world.run(&fleet.deployment, &fleet.servers.server(&[HOST, "*.w.test"]), &[]).await;
+    before.ends_cleanly().await;
+    let after = fleet.connect("after").await;
+    assert_eq!(all(&fleet.world, &fleet.deployment).len(), 1);
+    drop(after);
     fleet.world.shut_down().await;
 }
 
@@ -338,7 +354,7 @@ async fn what_was_seen_is_recorded_within_seconds_and_at_the_end() {
     assert_eq!(reader.devices(&deployment, None, 100).await.unwrap().len(), 2);
     let hosts: Vec<_> =
         reader.hosts_in_use(&deployment).await.unwrap().into_iter().map(|seen| seen.host).collect();
-    assert_eq!(hosts, [HOST.into(), Box::from("one.w.test")]);
+    assert_eq!(hosts, ["*.w.test".into(), Box::from(HOST)], "a wildcard, and not the name below it");
     let offers = reader.offer_days(&deployment, 0).await.unwrap();
     let [offer] = &offers[..] else { panic!("{offers:?}") };
     assert_eq!((offer.sessions, offer.networks, offer.weight, offer.hours), (2, 1, 1_000_000, 1));

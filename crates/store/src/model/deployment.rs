@@ -20,7 +20,7 @@ pub struct Deployment {
 }
 
 /// An incarnation of a deployment: a later one of its id differs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DeploymentRef {
     /// Its id.
     pub id: DeploymentId,

@@ -2,7 +2,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use certward_pki::{ClientOffer, DeviceCertificate, DeviceId, IssuerPathId};
 
-use crate::{DeploymentId, Timestamp};
+use crate::{DeploymentId, DeploymentRef, Timestamp};
 
 /// A device that was not seen for so long is forgotten; so are hosts, and what was offered.
 pub const DEVICE_KEPT_FOR: Duration = Duration::from_secs(90 * 24 * 60 * 60);
@@ -47,8 +47,8 @@ pub struct SeenDevice {
 /// A device whose broker answered it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceSighting {
-    /// Its deployment.
-    pub deployment: DeploymentId,
+    /// Its deployment. Nothing is recorded for a later one of the same id.
+    pub deployment: DeploymentRef,
     /// Its certificate.
     pub device: Arc<DeviceCertificate>,
     /// When.
@@ -68,7 +68,7 @@ pub struct DeviceSighting {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OfferHour {
     /// Their deployment.
-    pub deployment: DeploymentId,
+    pub deployment: DeploymentRef,
     /// The day since 1970 (UTC) that the hour belongs to.
     pub day: i64,
     /// What they offered.
@@ -102,12 +102,22 @@ pub struct OfferDay {
     pub hours: u64,
 }
 
-/// A host of a deployment that devices asked for.
+/// A host of a deployment that a device asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostSighting {
     /// The deployment.
-    pub deployment: DeploymentId,
-    /// The name as asked for (SNI); a host of the deployment, or covered by one.
+    pub deployment: DeploymentRef,
+    /// One of the deployment's: the wildcard for a name below it, since devices may invent names
+    /// without end.
+    pub host: Box<str>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A host of a deployment that devices ask for, as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostInUse {
+    /// As in [`HostSighting`].
     pub host: Box<str>,
     /// When a device last asked for it.
     pub at: Timestamp,

@@ -1,12 +1,15 @@
 //! How many devices of a deployment are known. Its row is locked before its devices' rows change,
 //! so that the bounds hold.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use sqlx::{AnyConnection, AssertSqlSafe};
 
 use crate::{
-    DeploymentId, Reader, StoreError, Timestamp,
+    DeploymentId, Generation, Reader, StoreError, Timestamp,
     engine::{
         lock,
         many_rows::{self, places},
@@ -16,9 +19,11 @@ use crate::{
 
 /// Devices recorded of one deployment.
 pub const DEVICES_MAX: u64 = 100_000;
-/// Devices recorded of all deployments. Nodes that record at the same moment may exceed it by
-/// their batches.
+/// Devices recorded of all deployments, beside [`DEVICES_MIN`] of each. Nodes that record at the
+/// same moment may exceed it by their batches.
 pub const DEVICES_IN_ALL_MAX: u64 = 1_000_000;
+/// Devices of one deployment that have room whatever the others have.
+pub const DEVICES_MIN: u64 = 1_000;
 /// [`DeviceTotal::over`] is 0 again after such a time without.
 const OVER_KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -50,7 +55,17 @@ impl Reader {
 /// A deployment whose devices this transaction may change.
 pub(crate) struct LockedTotal {
     pub(crate) deployment: DeploymentId,
+    pub(crate) born: Generation,
     pub(crate) known: u64,
+}
+
+impl LockedTotal {
+    /// For devices that are not known, while `in_all` of all deployments are.
+    pub(crate) fn room(&self, in_all: u64) -> u64 {
+        let own = DEVICES_MAX.saturating_sub(self.known);
+        let shared = DEVICES_IN_ALL_MAX.saturating_sub(in_all);
+        own.min(shared.max(DEVICES_MIN.saturating_sub(self.known)))
+    }
 }
 
 /// Those of `deployments` that exist, in order; they stay until the transaction ends.
@@ -66,15 +81,17 @@ pub(crate) async fn lock(
         false => ("", ""),
     };
     let listed = places(1, deployments.len());
-    let sql = format!("SELECT id FROM deployment WHERE id IN ({listed}) ORDER BY id{key_share}");
+    let sql = format!("SELECT id, born FROM deployment WHERE id IN ({listed}) ORDER BY id{key_share}");
     // Safe: numbers and constants, here and below.
     let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
     let query = deployments.iter().fold(query, |query, id| query.bind(id.as_str()));
     let there = query.fetch_all(&mut *conn).await?;
-    let there = there.iter().map(|row| row::deployment_id(row, "id")).collect::<Result<Vec<_>, _>>()?;
-    if there.is_empty() {
+    let read = |row| Ok((row::deployment_id(row, "id")?, Generation(row::integer(row, "born")?)));
+    let born = there.iter().map(read).collect::<Result<BTreeMap<_, _>, StoreError>>()?;
+    if born.is_empty() {
         return Ok(Vec::new());
     }
+    let there: Vec<_> = born.keys().collect();
     let insert = "INSERT INTO device_total (deployment, known, unrecorded, unrecorded_at)";
     many_rows::insert(conn, (insert, "ON CONFLICT DO NOTHING"), 4, &there, |query, id| {
         query.bind(id.to_string()).bind(0_i64).bind(0_i64).bind(0_i64)
@@ -87,10 +104,9 @@ pub(crate) async fn lock(
     let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
     let query = there.iter().fold(query, |query, id| query.bind(id.as_str()));
     let read = |row| {
-        Ok(LockedTotal {
-            deployment: row::deployment_id(row, "deployment")?,
-            known: row::count(row, "known")?,
-        })
+        let deployment = row::deployment_id(row, "deployment")?;
+        let born = born.get(&deployment).copied().unwrap_or_default();
+        Ok(LockedTotal { deployment, born, known: row::count(row, "known")? })
     };
     query.fetch_all(conn).await?.iter().map(read).collect()
 }

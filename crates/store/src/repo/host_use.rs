@@ -1,21 +1,22 @@
 //! The hosts of a deployment that its devices asked for.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use sqlx::AnyConnection;
 
 use crate::{
-    DeploymentId, HostSighting, Reader, StoreError, Timestamp,
+    DeploymentId, HostInUse, Reader, StoreError, Timestamp,
     engine::{many_rows, row},
     model::seen_device::DEVICE_KEPT_FOR,
 };
 
-/// Hosts recorded of one deployment. The first ones are kept: a wildcard covers names without end.
-pub const HOSTS_IN_USE_MAX: usize = 256;
+/// Hosts recorded of one deployment: as many as it may have. Of more, which it had one after the
+/// other, those that were last asked for are kept.
+pub const HOSTS_IN_USE_MAX: usize = 1_000;
 
 impl Reader {
     /// The hosts of a deployment that devices asked for within [`DEVICE_KEPT_FOR`], by name.
-    pub async fn hosts_in_use(&self, deployment: &DeploymentId) -> Result<Vec<HostSighting>, StoreError> {
+    pub async fn hosts_in_use(&self, deployment: &DeploymentId) -> Result<Vec<HostInUse>, StoreError> {
         self.run(async |conn| {
             let rows =
                 sqlx::query("SELECT host, last_seen_at FROM host_use WHERE deployment = $1 ORDER BY host")
@@ -23,8 +24,7 @@ impl Reader {
                     .fetch_all(conn)
                     .await?;
             let read = |row| {
-                Ok(HostSighting {
-                    deployment: deployment.clone(),
+                Ok(HostInUse {
                     host: row::text(row, "host")?.into(),
                     at: Timestamp(row::integer(row, "last_seen_at")?),
                 })
@@ -35,7 +35,7 @@ impl Reader {
     }
 }
 
-/// Returns how many were not recorded.
+/// Returns how many were not recorded, or not kept.
 pub(crate) async fn record(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
@@ -44,24 +44,7 @@ pub(crate) async fn record(
     if hosts.is_empty() {
         return Ok(0);
     }
-    let rows = sqlx::query("SELECT host FROM host_use WHERE deployment = $1")
-        .bind(deployment.as_str())
-        .fetch_all(&mut *conn)
-        .await?;
-    let known = rows.iter().map(|row| row::text(row, "host")).collect::<Result<HashSet<_>, _>>()?;
-    let mut room = HOSTS_IN_USE_MAX.saturating_sub(known.len());
-    let mut over = 0;
-    let mut written = Vec::new();
-    for (host, at) in hosts {
-        if !known.contains(*host) {
-            if room == 0 {
-                over += 1;
-                continue;
-            }
-            room -= 1;
-        }
-        written.push((*host, *at));
-    }
+    let written: Vec<_> = hosts.iter().map(|(host, at)| (*host, *at)).collect();
     let insert = "INSERT INTO host_use (deployment, host, last_seen_at)";
     let update = "ON CONFLICT (deployment, host) DO UPDATE SET last_seen_at = excluded.last_seen_at
         WHERE excluded.last_seen_at > host_use.last_seen_at";
@@ -69,7 +52,15 @@ pub(crate) async fn record(
         query.bind(deployment.to_string()).bind((*host).to_owned()).bind(at.0)
     })
     .await?;
-    Ok(over)
+    let done = sqlx::query(
+        "DELETE FROM host_use WHERE deployment = $1 AND host NOT IN
+         (SELECT host FROM host_use WHERE deployment = $1 ORDER BY last_seen_at DESC, host LIMIT $2)",
+    )
+    .bind(deployment.as_str())
+    .bind(HOSTS_IN_USE_MAX as i64)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 pub(crate) async fn prune(conn: &mut AnyConnection, now: Timestamp) -> Result<(), StoreError> {

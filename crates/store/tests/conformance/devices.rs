@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use certward_pki::{ClientOffer, DeviceCertificate, DeviceId, IssuerPath, IssuerPathId, fingerprint};
 use certward_store::{
-    DEVICES_MAX, DeploymentId, DeviceBatch, DeviceSighting, DeviceTotal, HOSTS_IN_USE_MAX, HostSighting,
-    ISSUER_PATHS_MAX, OFFERS_A_DAY_MAX, OfferHour, SeenDevice, Timestamp,
+    DEVICES_MAX, DEVICES_MIN, DeploymentRef, DeviceBatch, DeviceSighting, DeviceTotal, HOSTS_IN_USE_MAX,
+    HostInUse, HostSighting, ISSUER_PATHS_MAX, OFFERS_A_DAY_MAX, OfferHour, SeenDevice, Timestamp,
 };
 use time::OffsetDateTime;
 
@@ -25,6 +25,8 @@ on_both_engines![
     old_devices_are_forgotten_and_their_addresses_before,
     a_device_is_forgotten,
     all_goes_with_the_deployment_and_nothing_is_recorded_for_one_that_is_gone,
+    nothing_is_recorded_for_a_later_deployment_of_the_same_id,
+    a_batch_of_many_deployments_is_recorded,
     many_nodes_record_at_once,
 ];
 
@@ -58,7 +60,7 @@ fn device_id(number: u32) -> DeviceId {
 }
 
 pub(crate) fn sighting(
-    deployment: &DeploymentId,
+    deployment: &DeploymentRef,
     number: u32,
     path: &Arc<IssuerPath>,
     at: Timestamp,
@@ -82,7 +84,7 @@ pub(crate) fn sighting(
     }
 }
 
-pub(crate) fn offer_hour(deployment: &DeploymentId, day: i64, groups: &[u16], weight: u64) -> OfferHour {
+pub(crate) fn offer_hour(deployment: &DeploymentRef, day: i64, groups: &[u16], weight: u64) -> OfferHour {
     OfferHour {
         deployment: deployment.clone(),
         day,
@@ -99,12 +101,12 @@ async fn record_devices(world: &World, devices: Vec<DeviceSighting>) {
     world.store.record_devices(&batch).await.expect("recorded");
 }
 
-async fn devices(world: &World, deployment: &DeploymentId) -> Vec<SeenDevice> {
-    world.store.read().devices(deployment, None, 1_000).await.expect("read")
+async fn devices(world: &World, deployment: &DeploymentRef) -> Vec<SeenDevice> {
+    world.store.read().devices(&deployment.id, None, 1_000).await.expect("read")
 }
 
-async fn total(world: &World, deployment: &DeploymentId) -> DeviceTotal {
-    world.store.read().device_total(deployment).await.expect("read")
+async fn total(world: &World, deployment: &DeploymentRef) -> DeviceTotal {
+    world.store.read().device_total(&deployment.id).await.expect("read")
 }
 
 async fn now(world: &World) -> Timestamp {
@@ -112,7 +114,7 @@ async fn now(world: &World) -> Timestamp {
 }
 
 async fn a_device_is_recorded_and_listed_by_id(world: World) {
-    let (a, now) = (world.deployment("a").await.id, now(&world).await);
+    let (a, now) = (world.deployment("a").await.reference(), now(&world).await);
     let path = path(1, 2, now.after(DAY));
     let mut nameless = sighting(&a, 3, &path, now);
     nameless.host = None;
@@ -125,7 +127,7 @@ async fn a_device_is_recorded_and_listed_by_id(world: World) {
     assert_eq!(
         listed[1],
         SeenDevice {
-            deployment: a.clone(),
+            deployment: a.id.clone(),
             id: device_id(2),
             name: "device-2".into(),
             issuer: "CN=Devices".into(),
@@ -143,14 +145,14 @@ async fn a_device_is_recorded_and_listed_by_id(world: World) {
         }
     );
     assert_eq!((listed[2].host.as_deref(), listed[2].address), (None, "2001:db8::1".parse().ok()));
-    let page = world.store.read().devices(&a, Some(device_id(1)), 1).await.expect("read");
+    let page = world.store.read().devices(&a.id, Some(device_id(1)), 1).await.expect("read");
     assert_eq!(page, [listed[1].clone()]);
     assert_eq!(total(&world, &a).await, DeviceTotal { known: 3, over: 0 });
-    assert_eq!(total(&world, &id("unknown")).await, DeviceTotal::default());
+    assert_eq!(world.store.read().device_total(&id("unknown")).await.expect("read"), DeviceTotal::default());
 }
 
 async fn a_later_sighting_updates_a_device_and_an_earlier_one_does_not(world: World) {
-    let (a, first) = (world.deployment("a").await.id, now(&world).await);
+    let (a, first) = (world.deployment("a").await.reference(), now(&world).await);
     let path = path(1, 1, first.after(DAY));
     record_devices(&world, vec![sighting(&a, 1, &path, first)]).await;
     let later = DeviceSighting {
@@ -171,7 +173,8 @@ async fn a_later_sighting_updates_a_device_and_an_earlier_one_does_not(world: Wo
 }
 
 async fn what_a_deployment_may_have_is_bounded_and_the_rest_is_counted(world: World) {
-    let (a, b, at) = (world.deployment("a").await.id, world.deployment("b").await.id, now(&world).await);
+    let (a, b, at) =
+        (world.deployment("a").await.reference(), world.deployment("b").await.reference(), now(&world).await);
     let one = path(1, 1, at.after(DAY));
     record_devices(&world, vec![sighting(&a, 1, &one, at), sighting(&b, 1, &one, at)]).await;
     world
@@ -187,6 +190,12 @@ async fn what_a_deployment_may_have_is_bounded_and_the_rest_is_counted(world: Wo
     world.tamper("UPDATE device_total SET known = 99999 WHERE deployment = 'b'").await;
     record_devices(&world, (1..=3).map(|number| sighting(&b, number, &one, at)).collect()).await;
     assert_eq!(total(&world, &b).await, DeviceTotal { known: 100_000, over: 1 });
+    // One with few devices has room all the same.
+    let few = world.deployment("few").await.reference();
+    let known = DEVICES_MIN - 2;
+    world.tamper(&format!("INSERT INTO device_total VALUES ('few', {known}, 0, 0)")).await;
+    record_devices(&world, (1..=5).map(|number| sighting(&few, number, &one, at)).collect()).await;
+    assert_eq!(total(&world, &few).await, DeviceTotal { known: DEVICES_MIN, over: 3 });
     world.tamper("UPDATE device_total SET known = 2 WHERE deployment = 'a'").await;
     world.tamper("UPDATE device_total SET known = 2 WHERE deployment = 'b'").await;
 
@@ -207,11 +216,18 @@ async fn what_a_deployment_may_have_is_bounded_and_the_rest_is_counted(world: Wo
     let host = |number: usize| HostSighting {
         deployment: b.clone(),
         host: format!("h{number:04}.example.com").into(),
-        at,
+        at: at.after(Duration::from_secs(number as u64)),
     };
-    let hosts = (0..HOSTS_IN_USE_MAX + 2).map(host).collect();
-    world.store.record_devices(&DeviceBatch { hosts, ..DeviceBatch::default() }).await.expect("recorded");
-    assert_eq!(world.store.read().hosts_in_use(&b).await.expect("read").len(), HOSTS_IN_USE_MAX);
+    for numbers in [0..HOSTS_IN_USE_MAX, HOSTS_IN_USE_MAX..HOSTS_IN_USE_MAX + 2] {
+        let hosts = numbers.map(host).collect();
+        world.store.record_devices(&DeviceBatch { hosts, ..DeviceBatch::default() }).await.expect("recorded");
+    }
+    let hosts = world.store.read().hosts_in_use(&b.id).await.expect("read");
+    assert_eq!(
+        (hosts.len(), &*hosts[0].host),
+        (HOSTS_IN_USE_MAX, "h0002.example.com"),
+        "those asked for last"
+    );
     assert_eq!(total(&world, &b).await.over, 1 + 2);
     // The count begins again after a day without.
     world
@@ -222,7 +238,8 @@ async fn what_a_deployment_may_have_is_bounded_and_the_rest_is_counted(world: Wo
 }
 
 async fn paths_count_the_devices_that_are_valid_and_lately_seen(world: World) {
-    let (a, b, at) = (world.deployment("a").await.id, world.deployment("b").await.id, now(&world).await);
+    let (a, b, at) =
+        (world.deployment("a").await.reference(), world.deployment("b").await.reference(), now(&world).await);
     let (one, two) = (path(1, 1, at.after(10 * DAY)), path(2, 4, at.after(HOUR)));
     let long_ago = sighting(&a, 3, &one, at.before(91 * DAY));
     record_devices(
@@ -237,14 +254,14 @@ async fn paths_count_the_devices_that_are_valid_and_lately_seen(world: World) {
     )
     .await;
     let counted = async |now: Timestamp| {
-        let paths = world.store.read().known_paths(&a, now).await.expect("read");
+        let paths = world.store.read().known_paths(&a.id, now).await.expect("read");
         paths.into_iter().map(|known| (known.path, known.devices)).collect::<Vec<_>>()
     };
     assert_eq!(counted(at).await, [((*one).clone(), 2), ((*two).clone(), 1)]);
     assert_eq!(counted(at.after(2 * HOUR)).await, [((*one).clone(), 2), ((*two).clone(), 0)]);
     assert_eq!(counted(at.before(2 * DAY)).await[0].1, 1, "seen before, and valid then");
     let of_path = async |now: Timestamp, limit| {
-        let found = world.store.read().devices_of_path(&a, one.id, now, limit).await.expect("read");
+        let found = world.store.read().devices_of_path(&a.id, one.id, now, limit).await.expect("read");
         found.into_iter().map(|device| device.id).collect::<Vec<_>>()
     };
     assert_eq!(of_path(at, 10).await, [device_id(2), device_id(1)]);
@@ -253,9 +270,9 @@ async fn paths_count_the_devices_that_are_valid_and_lately_seen(world: World) {
 }
 
 async fn the_example_of_a_path_ends_last_and_goes_with_its_device(world: World) {
-    let (a, at) = (world.deployment("a").await.id, now(&world).await);
+    let (a, at) = (world.deployment("a").await.reference(), now(&world).await);
     let examples = async || {
-        let paths = world.store.read().known_paths(&a, at).await.expect("read");
+        let paths = world.store.read().known_paths(&a.id, at).await.expect("read");
         paths.into_iter().map(|known| known.path.example[0].clone()).collect::<Vec<_>>()
     };
     record_devices(&world, vec![sighting(&a, 1, &path(1, 1, at.after(2 * DAY)), at)]).await;
@@ -265,7 +282,7 @@ async fn the_example_of_a_path_ends_last_and_goes_with_its_device(world: World) 
     assert_eq!(examples().await, [certificate(3)]);
     let forget = async |number| {
         let mut tx = world.begin().await;
-        assert!(tx.forget_device(&a, device_id(number)).await.expect("forgotten"));
+        assert!(tx.forget_device(&a.id, device_id(number)).await.expect("forgotten"));
         tx.commit().await.expect("committed");
     };
     forget(1).await;
@@ -286,13 +303,13 @@ async fn the_example_of_a_path_ends_last_and_goes_with_its_device(world: World) 
 }
 
 async fn offers_are_summed_over_the_hours_of_a_day_and_the_heaviest_are_kept(world: World) {
-    let a = world.deployment("a").await.id;
+    let a = world.deployment("a").await.reference();
     let today = now(&world).await.day();
     let record = async |offers: Vec<OfferHour>| {
         let batch = DeviceBatch { offers, ..DeviceBatch::default() };
         world.store.record_devices(&batch).await.expect("recorded");
     };
-    let listed = async |since| world.store.read().offer_days(&a, since).await.expect("read");
+    let listed = async |since| world.store.read().offer_days(&a.id, since).await.expect("read");
     // Two hours in one batch, and one more.
     let late = OfferHour { sessions: 9, networks: 1, ..offer_hour(&a, today, &[29], 500) };
     record(vec![offer_hour(&a, today, &[29], 100), late, offer_hour(&a, today - 1, &[29], 7)]).await;
@@ -320,24 +337,26 @@ async fn offers_are_summed_over_the_hours_of_a_day_and_the_heaviest_are_kept(wor
 }
 
 async fn hosts_in_use_are_noted_forward_only(world: World) {
-    let (a, at) = (world.deployment("a").await.id, now(&world).await);
+    let (a, at) = (world.deployment("a").await.reference(), now(&world).await);
     let host = |name: &str, at| HostSighting { deployment: a.clone(), host: name.into(), at };
     let record = async |hosts: Vec<HostSighting>| {
         let batch = DeviceBatch { hosts, ..DeviceBatch::default() };
         world.store.record_devices(&batch).await.expect("recorded");
     };
-    let listed = async || world.store.read().hosts_in_use(&a).await.expect("read");
+    let listed = async || world.store.read().hosts_in_use(&a.id).await.expect("read");
     let old = at.before(91 * DAY);
     record(vec![host("b.example.com", at), host("a.example.com", old), host("b.example.com", old)]).await;
     record(vec![host("b.example.com", at.before(HOUR))]).await;
-    assert_eq!(listed().await, [host("a.example.com", old), host("b.example.com", at)]);
+    let in_use = |name: &str, at| HostInUse { host: name.into(), at };
+    assert_eq!(listed().await, [in_use("a.example.com", old), in_use("b.example.com", at)]);
     record(vec![host("b.example.com", at.after(HOUR))]).await;
     world.store.prune(HOUR).await.expect("pruned");
-    assert_eq!(listed().await, [host("b.example.com", at.after(HOUR))]);
+    assert_eq!(listed().await, [in_use("b.example.com", at.after(HOUR))]);
 }
 
 async fn old_devices_are_forgotten_and_their_addresses_before(world: World) {
-    let (a, b, at) = (world.deployment("a").await.id, world.deployment("b").await.id, now(&world).await);
+    let (a, b, at) =
+        (world.deployment("a").await.reference(), world.deployment("b").await.reference(), now(&world).await);
     let (one, two) = (path(1, 1, at.after(DAY)), path(2, 2, at.after(DAY)));
     record_devices(
         &world,
@@ -356,14 +375,14 @@ async fn old_devices_are_forgotten_and_their_addresses_before(world: World) {
     assert_eq!(left, [(device_id(2), false), (device_id(3), false), (device_id(4), true)]);
     assert_eq!(total(&world, &a).await.known, 3);
     assert_eq!((devices(&world, &b).await, total(&world, &b).await.known), (vec![], 0));
-    let paths = world.store.read().known_paths(&a, at).await.expect("read");
+    let paths = world.store.read().known_paths(&a.id, at).await.expect("read");
     let paths: Vec<_> = paths.into_iter().map(|known| known.path.id).collect();
     assert_eq!(paths, [two.id], "its example was the first device's");
-    assert_eq!(world.store.read().known_paths(&b, at).await.expect("read"), []);
+    assert_eq!(world.store.read().known_paths(&b.id, at).await.expect("read"), []);
 }
 
 async fn a_device_is_forgotten(world: World) {
-    let (a, at) = (world.deployment("a").await.id, now(&world).await);
+    let (a, at) = (world.deployment("a").await.reference(), now(&world).await);
     let one = path(1, 1, at.after(DAY));
     record_devices(&world, vec![sighting(&a, 1, &one, at), sighting(&a, 2, &one, at)]).await;
     let forget = async |deployment: &str, number| {
@@ -383,7 +402,8 @@ async fn a_device_is_forgotten(world: World) {
 }
 
 async fn all_goes_with_the_deployment_and_nothing_is_recorded_for_one_that_is_gone(world: World) {
-    let (a, b, at) = (world.deployment("a").await.id, world.deployment("b").await.id, now(&world).await);
+    let (a, b, at) =
+        (world.deployment("a").await.reference(), world.deployment("b").await.reference(), now(&world).await);
     let one = path(1, 1, at.after(DAY));
     let batch = DeviceBatch {
         devices: vec![sighting(&a, 1, &one, at), sighting(&b, 1, &one, at)],
@@ -394,7 +414,7 @@ async fn all_goes_with_the_deployment_and_nothing_is_recorded_for_one_that_is_go
     };
     world.store.record_devices(&batch).await.expect("recorded");
     let mut tx = world.begin().await;
-    tx.remove_deployment(&a).await.expect("removed");
+    tx.remove_deployment(&a.id).await.expect("removed");
     tx.commit().await.expect("committed");
     world.store.record_devices(&batch).await.expect("what is left");
     let left = "SELECT CAST((SELECT count(*) FROM device WHERE deployment = 'a')
@@ -404,14 +424,58 @@ async fn all_goes_with_the_deployment_and_nothing_is_recorded_for_one_that_is_go
         + (SELECT count(*) FROM host_use WHERE deployment = 'a') AS TEXT)";
     assert_eq!(world.asked(left).await, "0");
     assert_eq!(devices(&world, &b).await.len(), 1);
-    assert_eq!(world.store.read().offer_days(&b, 0).await.expect("read")[0].hours, 2);
+    assert_eq!(world.store.read().offer_days(&b.id, 0).await.expect("read")[0].hours, 2);
     world.store.record_devices(&DeviceBatch::default()).await.expect("nothing to record");
+}
+
+/// Perhaps of another project.
+async fn nothing_is_recorded_for_a_later_deployment_of_the_same_id(world: World) {
+    let (before, at) = (world.deployment("a").await.reference(), now(&world).await);
+    let mut tx = world.begin().await;
+    tx.remove_deployment(&before.id).await.expect("removed");
+    tx.commit().await.expect("committed");
+    let later = world.deployment("a").await.reference();
+    let one = path(1, 1, at.after(DAY));
+    let batch = |of: &[&DeploymentRef]| DeviceBatch {
+        devices: of.iter().zip(1..).map(|(of, number)| sighting(of, number, &one, at)).collect(),
+        offers: of.iter().map(|of| offer_hour(of, at.day(), &[29], 5)).collect(),
+        hosts: of
+            .iter()
+            .map(|of| HostSighting { deployment: (*of).clone(), host: "mqtt.example.com".into(), at })
+            .collect(),
+    };
+    world.store.record_devices(&batch(&[&before])).await.expect("left out");
+    let reader = world.store.read();
+    assert_eq!(devices(&world, &later).await, []);
+    assert_eq!(reader.offer_days(&later.id, 0).await.expect("read"), []);
+    assert_eq!(reader.hosts_in_use(&later.id).await.expect("read"), []);
+    assert_eq!(total(&world, &later).await, DeviceTotal::default());
+    // Beside those of the present one.
+    world.store.record_devices(&batch(&[&before, &later])).await.expect("recorded");
+    let listed: Vec<_> = devices(&world, &later).await.iter().map(|device| device.id).collect();
+    assert_eq!(listed, [device_id(2)]);
+    assert_eq!(reader.offer_days(&later.id, 0).await.expect("read")[0].hours, 1);
+}
+
+/// More than a transaction takes.
+async fn a_batch_of_many_deployments_is_recorded(world: World) {
+    let at = now(&world).await;
+    let one = path(1, 1, at.after(DAY));
+    let mut of = Vec::new();
+    for number in 0..120 {
+        of.push(world.deployment(&format!("d{number}")).await.reference());
+    }
+    record_devices(&world, of.iter().map(|of| sighting(of, 1, &one, at)).collect()).await;
+    for of in &of {
+        assert_eq!(total(&world, of).await.known, 1, "{of:?}");
+    }
 }
 
 /// Beside pruning, deletion and forgetting: none of them fails, and the count is right.
 async fn many_nodes_record_at_once(world: World) {
-    let (a, b, at) = (world.deployment("a").await.id, world.deployment("b").await.id, now(&world).await);
-    let c = world.deployment("c").await.id;
+    let (a, b, at) =
+        (world.deployment("a").await.reference(), world.deployment("b").await.reference(), now(&world).await);
+    let c = world.deployment("c").await.reference();
     let one = path(1, 1, at.after(DAY));
     let mut tasks = Vec::new();
     for node in 0..6_u32 {
@@ -421,7 +485,7 @@ async fn many_nodes_record_at_once(world: World) {
                 let numbers = (0..200).map(|number| (number * 7 + node * 50 + round) % 400);
                 let devices = numbers.collect::<BTreeSet<_>>().into_iter().flat_map(|number| {
                     let at = if number % 5 == 0 { at.before(91 * DAY) } else { at };
-                    ids.each_ref().map(|id| sighting(id, number, &one, at.after(HOUR * round)))
+                    ids.each_ref().map(|of| sighting(of, number, &one, at.after(HOUR * round)))
                 });
                 let devices = devices.collect();
                 let batch = DeviceBatch { devices, ..DeviceBatch::default() };
@@ -430,14 +494,14 @@ async fn many_nodes_record_at_once(world: World) {
                     store.prune(HOUR).await.expect("pruned");
                 }
                 let mut tx = store.begin().await.expect("a transaction");
-                tx.forget_device(&ids[1], device_id(node * 11)).await.expect("answered");
+                tx.forget_device(&ids[1].id, device_id(node * 11)).await.expect("answered");
                 tx.commit().await.expect("committed");
             }
         }));
     }
     let mut tx = world.begin().await;
-    tx.deployment(&c).await.expect("locked");
-    tx.remove_deployment(&c).await.expect("removed");
+    tx.deployment(&c.id).await.expect("locked");
+    tx.remove_deployment(&c.id).await.expect("removed");
     tx.commit().await.expect("committed");
     for task in tasks {
         task.await.expect("no panic");
@@ -467,7 +531,7 @@ fn as_many_devices_as_a_deployment_may_have() {
 async fn fill_to_the_bound(world: &World, engine: &str) {
     const PATHS: u32 = 20;
     const BYTES_A_DEVICE_MAX: u64 = 1_024;
-    let (a, at) = (world.deployment("a").await.id, now(world).await);
+    let (a, at) = (world.deployment("a").await.reference(), now(world).await);
     let paths: Vec<_> =
         (0..PATHS).map(|path_number| path(path_number as u16, path_number, at.after(DAY))).collect();
     let before = stored_bytes(world).await;
@@ -485,16 +549,16 @@ async fn fill_to_the_bound(world: &World, engine: &str) {
     let again = (0..10_000).map(|number| like_real(&a, number, &paths, at.after(HOUR))).collect();
     timed(engine, "10,000 of them seen again", record_devices(world, again)).await;
     let reader = world.store.read();
-    let known = timed(engine, "paths counted", reader.known_paths(&a, at)).await.expect("read");
+    let known = timed(engine, "paths counted", reader.known_paths(&a.id, at)).await.expect("read");
     assert_eq!(known.len(), PATHS as usize);
     assert_eq!(known.iter().map(|known| known.devices).sum::<u64>(), DEVICES_MAX);
-    let of_path = reader.devices_of_path(&a, paths[3].id, at, 20);
+    let of_path = reader.devices_of_path(&a.id, paths[3].id, at, 20);
     assert_eq!(timed(engine, "20 of a path", of_path).await.expect("read").len(), 20);
-    let page = reader.devices(&a, Some(device_id(u32::MAX / 2)), 1_000);
+    let page = reader.devices(&a.id, Some(device_id(u32::MAX / 2)), 1_000);
     assert_eq!(timed(engine, "a page of 1,000", page).await.expect("read").len(), 1_000);
     timed(engine, "removed with the deployment", async {
         let mut tx = world.begin().await;
-        tx.remove_deployment(&a).await.expect("removed");
+        tx.remove_deployment(&a.id).await.expect("removed");
         tx.commit().await.expect("committed");
     })
     .await;
@@ -503,7 +567,7 @@ async fn fill_to_the_bound(world: &World, engine: &str) {
 
 /// With ids in no order, and texts of usual lengths.
 fn like_real(
-    deployment: &DeploymentId,
+    deployment: &DeploymentRef,
     number: u32,
     paths: &[Arc<IssuerPath>],
     at: Timestamp,

@@ -154,15 +154,16 @@ async fn fill(world: &World) {
 
 async fn fill_devices(world: &World) {
     let at = world.clock.now();
+    let rich = world.store.read().deployment(&id("rich")).await.expect("read").expect("there").reference();
     let batch = DeviceBatch {
         devices: (0..450)
             .map(|number| {
                 let path = devices::path((number % 210) as u16, number, at);
-                devices::sighting(&id("rich"), number, &path, at)
+                devices::sighting(&rich, number, &path, at)
             })
             .collect(),
-        offers: vec![devices::offer_hour(&id("rich"), at.day(), &[29], 5)],
-        hosts: vec![HostSighting { deployment: id("rich"), host: "localhost".into(), at }],
+        offers: vec![devices::offer_hour(&rich, at.day(), &[29], 5)],
+        hosts: vec![HostSighting { deployment: rich, host: "localhost".into(), at }],
     };
     world.store.record_devices(&batch).await.expect("recorded");
 }

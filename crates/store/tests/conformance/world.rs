@@ -130,6 +130,7 @@ impl World {
         let mut tx = self.begin().await;
         let mut deployment = deployment(id, "default", &[]);
         deployment.generation = tx.draw_generation(&deployment.id).await.expect("a generation");
+        deployment.born = deployment.generation;
         tx.insert_deployment(&deployment).await.expect("written").expect("no host is taken");
         tx.commit().await.expect("committed");
         deployment

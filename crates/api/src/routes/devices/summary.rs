@@ -9,7 +9,7 @@ use certward_lifecycle::SessionFilter;
 use certward_pki::{
     ClientOffer, cipher_suite_name, named_group_name, signature_scheme_name, tls_version_name,
 };
-use certward_store::{HostSighting, Method, OfferDay, Scope};
+use certward_store::{HostInUse, Method, OfferDay, Scope};
 use http::Uri;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -165,8 +165,8 @@ fn share(weight: u64, all: u64) -> f64 {
 }
 
 impl HostUseBody {
-    fn of(sighting: HostSighting) -> Self {
-        Self { host: sighting.host.into(), last_seen_at: wire_time::to_the_second(sighting.at.to_time()) }
+    fn of(in_use: HostInUse) -> Self {
+        Self { host: in_use.host.into(), last_seen_at: wire_time::to_the_second(in_use.at.to_time()) }
     }
 }
 
