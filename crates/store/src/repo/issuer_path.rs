@@ -91,13 +91,19 @@ impl KnownPath {
     }
 }
 
-/// Those of `paths` that are recorded. The example of the latest notAfter is kept.
+/// Those of `paths` that are recorded. The example of the latest notAfter is kept. If there is no
+/// room, paths that no device has any more go: a device has one at a time, whatever it sent.
 pub(crate) async fn record(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
     paths: &BTreeMap<IssuerPathId, &IssuerPath>,
 ) -> Result<HashSet<IssuerPathId>, StoreError> {
-    let known = not_afters(conn, deployment).await?;
+    let mut known = not_afters(conn, deployment).await?;
+    let new = paths.keys().filter(|id| !known.contains_key(id)).count();
+    if known.len() + new > ISSUER_PATHS_MAX {
+        remove_without_devices(conn, deployment, &HashSet::new()).await?;
+        known = not_afters(conn, deployment).await?;
+    }
     let mut room = ISSUER_PATHS_MAX.saturating_sub(known.len());
     let (mut recorded, mut written) = (HashSet::new(), Vec::new());
     for (id, path) in paths {

@@ -20,6 +20,7 @@ on_both_engines![
     what_a_deployment_may_have_is_bounded_and_the_rest_is_counted,
     paths_count_the_devices_that_are_valid_and_lately_seen,
     the_example_of_a_path_ends_last_and_goes_with_its_device,
+    a_device_with_many_paths_leaves_room_for_others,
     offers_are_summed_over_the_hours_of_a_day_and_the_heaviest_are_kept,
     hosts_in_use_are_noted_forward_only,
     old_devices_are_forgotten_and_their_addresses_before,
@@ -267,6 +268,24 @@ async fn paths_count_the_devices_that_are_valid_and_lately_seen(world: World) {
     assert_eq!(of_path(at, 10).await, [device_id(2), device_id(1)]);
     assert_eq!(of_path(at, 1).await, [device_id(2)]);
     assert_eq!(of_path(at.after(11 * DAY), 10).await, []);
+}
+
+async fn a_device_with_many_paths_leaves_room_for_others(world: World) {
+    let (a, at) = (world.deployment("a").await.id, now(&world).await);
+    let other = path(0, 2, at.after(DAY));
+    record_devices(&world, vec![sighting(&a, 2, &other, at)]).await;
+    let last = ISSUER_PATHS_MAX as u16 + 20;
+    for number in 1..=last {
+        let at = at.after(Duration::from_secs(number.into()));
+        record_devices(&world, vec![sighting(&a, 1, &path(number, 1, at.after(DAY)), at)]).await;
+    }
+    let new = path(last + 1, 3, at.after(DAY));
+    record_devices(&world, vec![sighting(&a, 3, &new, at)]).await;
+    let paths = world.store.read().known_paths(&a, at).await.expect("read");
+    let with_devices: Vec<_> =
+        paths.iter().filter(|known| known.devices > 0).map(|known| known.path.id).collect();
+    assert_eq!(with_devices, [other.id, path(last, 1, at).id, new.id]);
+    assert_eq!(world.store.read().device_total(&a).await.expect("read").over, 0);
 }
 
 async fn the_example_of_a_path_ends_last_and_goes_with_its_device(world: World) {
