@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc};
 
 use certward_lifecycle::{
-    FailedHandshake, LiveEvidence, NodeView, ProposedTrust, Rehearsal, SessionFilter, SessionsOfNode,
+    FailedHandshake, LiveEvidence, NodeView, Rehearsal, SessionFilter, SessionsOfNode, TrustChange,
 };
 use certward_pki::{Material, NoEntryPoint};
 use certward_store::{Clock, Deployment, DeploymentId, NodeId};
@@ -70,7 +70,7 @@ impl NodeView for NoGateway {
         0
     }
 
-    fn live_evidence(&self, _: &DeploymentId, _: &ProposedTrust) -> LiveEvidence {
+    fn live_evidence(&self, _: &DeploymentId, _: &TrustChange) -> LiveEvidence {
         LiveEvidence::default()
     }
 }

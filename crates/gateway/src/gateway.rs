@@ -7,7 +7,7 @@ use std::{
 };
 
 use certward_lifecycle::{
-    Entropy, FailedHandshake, LiveEvidence, NodeView, ProposedTrust, Rehearsal, SessionFilter, SessionsOfNode,
+    Entropy, FailedHandshake, LiveEvidence, NodeView, Rehearsal, SessionFilter, SessionsOfNode, TrustChange,
 };
 use certward_pki::{Material, NoEntryPoint};
 use certward_store::{Clock, Deployment, DeploymentId, Generation, NodeId, Replica};
@@ -18,7 +18,11 @@ use crate::{
     GatewayError, Settings,
     accept::admission::{Bounds, Doorkeeper},
     config::{read_gate::Gate, tickets::KeyRing, tls_config::TlsConfigFactory, trust_age::TrustAge},
-    devices::{live_evidence, live_sessions, register::DeviceRegister},
+    devices::{
+        live_evidence::{VERIFY_FOR, live_evidence},
+        live_sessions,
+        register::DeviceRegister,
+    },
     observe::{failures::Failures, metrics::Metrics, table_metrics::TableMetrics},
     proof::{entry_point::entry_points, probes::Probes, rehearsal},
     routing::{host_index::HostIndex, index_warmup::IndexWarmup},
@@ -204,9 +208,10 @@ impl NodeView for Gateway {
         live_sessions::close_sessions(registry, devices.kept, deployment, filter)
     }
 
-    fn live_evidence(&self, deployment: &DeploymentId, proposed: &ProposedTrust) -> LiveEvidence {
+    fn live_evidence(&self, deployment: &DeploymentId, change: &TrustChange) -> LiveEvidence {
         let GatewayInner { registry, devices, clock, .. } = &*self.inner;
-        live_evidence::live_evidence(registry, devices.kept, deployment, proposed, clock.now().to_time())
+        let now = clock.now().to_time();
+        live_evidence(registry, devices.kept, deployment, change, now, VERIFY_FOR)
     }
 }
 

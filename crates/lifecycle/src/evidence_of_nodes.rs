@@ -3,7 +3,7 @@
 use certward_store::{DeploymentId, StoreError};
 
 use crate::{
-    Lifecycle, LiveEvidence, NAMED_MAX, NodeView, ProposedTrust, SilentNodes,
+    Lifecycle, LiveEvidence, NodeView, SilentNodes, TrustChange,
     asked_nodes::{Answers, AskedNodes},
     node_request::NodeRequest,
 };
@@ -34,12 +34,12 @@ impl Lifecycle {
     pub async fn live_evidence(
         &self,
         deployment: &DeploymentId,
-        proposed: &ProposedTrust,
+        change: &TrustChange,
     ) -> Result<Option<EvidenceOfNodes>, StoreError> {
-        let request = NodeRequest::LiveEvidence(proposed.clone());
+        let request = NodeRequest::LiveEvidence(change.clone());
         let own = {
-            let (deployment, proposed) = (deployment.clone(), proposed.clone());
-            move |view: &dyn NodeView| view.live_evidence(&deployment, &proposed)
+            let (deployment, change) = (deployment.clone(), change.clone());
+            move |view: &dyn NodeView| view.live_evidence(&deployment, &change)
         };
         let answered = self.ask_nodes(AskedNodes::Counted, deployment, &request, own).await?;
         Ok(answered.map(|Answers { answers, silent }| {
@@ -53,8 +53,8 @@ impl Lifecycle {
 fn sum(mut all: LiveEvidence, of_node: LiveEvidence) -> LiveEvidence {
     all.sessions += of_node.sessions;
     all.refused += of_node.refused;
-    let free = NAMED_MAX.saturating_sub(all.named.len());
-    all.named.extend(of_node.named.into_iter().take(free));
+    all.not_judged += of_node.not_judged;
+    of_node.named.into_iter().for_each(|device| all.name(device));
     for (host, sessions) in of_node.hosts {
         match all.hosts.iter_mut().find(|(known, _)| *known == host) {
             Some((_, known)) => *known += sessions,

@@ -42,6 +42,7 @@ mod sessions_of_nodes;
 mod state;
 mod tls;
 mod tls_error;
+mod trust_trial;
 mod versions;
 
 pub use acting::Denied;
@@ -70,7 +71,7 @@ pub use impact::{Handling, Impact, ImpactSeverity, KeyKindChange, RefusedShare};
 pub use keys::{KeyError, NewKey};
 pub use live_sessions::{
     LiveEvidence, LiveOffer, LiveSession, NAMED_MAX, ProposedTrust, RejectedDevice, SessionFilter,
-    SessionsOfNode,
+    SessionsOfNode, TrustChange,
 };
 pub use membership::{Member, Observation, Withdrawal};
 pub use node_request::NodeRequest;
@@ -85,4 +86,5 @@ pub use sessions_of_nodes::{ClosedSessions, SessionsOfNodes};
 pub use state::{ProofFailure, narrows};
 pub use tls::{AcceptedUpload, CertificateView, CheckedUpload, Status, TlsView};
 pub use tls_error::TlsError;
+pub use trust_trial::{TrialVerdict, TrustTrial};
 pub use versions::{ListedCertificate, VersionStatus, VersionView};

@@ -48,7 +48,16 @@ pub struct SessionsOfNode {
     pub sessions: Vec<LiveSession>,
 }
 
-/// A client trust that is not yet in service.
+/// What a change of the client trust is judged by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustChange {
+    /// In service.
+    pub today: ProposedTrust,
+    /// In its place.
+    pub proposed: ProposedTrust,
+}
+
+/// Client trust as it is uploaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProposedTrust {
     /// One-way or two-way.
@@ -73,14 +82,26 @@ impl ProposedTrust {
 pub struct LiveEvidence {
     /// Connected devices.
     pub sessions: u64,
-    /// Those that would be refused.
+    /// Those whose devices are accepted today and would be refused.
     pub refused: u64,
-    /// Some of them.
+    /// Those of which this is not known: their devices' certificates lead to client CAs in too many
+    /// ways.
+    pub not_judged: u64,
+    /// Devices that would be refused, each once; at most [`NAMED_MAX`].
     pub named: Vec<RejectedDevice>,
     /// Sessions by the deployment's host that they asked for. At most 256.
     pub hosts: Vec<(Box<str>, u64)>,
     /// Sessions by what their ClientHello offered. At most 64; the rest is left out.
     pub offers: Vec<LiveOffer>,
+}
+
+impl LiveEvidence {
+    /// Names a device, unless it is named already or [`NAMED_MAX`] are.
+    pub fn name(&mut self, device: RejectedDevice) {
+        if self.named.len() < NAMED_MAX && !self.named.contains(&device) {
+            self.named.push(device);
+        }
+    }
 }
 
 /// Sessions whose ClientHello offered the same, weighed as an
@@ -105,9 +126,9 @@ pub const NAMED_MAX: usize = 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RejectedDevice {
-    /// Its certificate, if it sent one.
+    /// Its certificate, if it sent one and `devices` is `full`.
     pub id: Option<DeviceId>,
-    /// As in the certificate; its address without one.
+    /// As in the certificate; its address without an id.
     pub name: Box<str>,
     /// One plain sentence.
     pub reason: Box<str>,
@@ -115,12 +136,12 @@ pub struct RejectedDevice {
 
 impl RejectedDevice {
     /// A device whose certificate is refused.
-    pub fn with_certificate(id: DeviceId, name: Box<str>, refusal: ClientRefusal) -> Self {
+    pub fn with_certificate(id: impl Into<Option<DeviceId>>, name: Box<str>, refusal: ClientRefusal) -> Self {
         let mut reason = refusal.to_string();
         if let Some(first) = reason.get_mut(..1) {
             first.make_ascii_uppercase();
         }
-        Self { id: Some(id), name, reason: (reason + ".").into() }
+        Self { id: id.into(), name, reason: (reason + ".").into() }
     }
 
     /// A device that was not asked for a certificate yet.

@@ -8,7 +8,9 @@ use certward_pki::TlsType;
 use certward_store::DeploymentId;
 use serde::{Deserialize, Serialize};
 
-use crate::{LiveEvidence, NodeView, ProposedTrust, SessionFilter, SessionsOfNode, failures_answer};
+use crate::{
+    LiveEvidence, NodeView, ProposedTrust, SessionFilter, SessionsOfNode, TrustChange, failures_answer,
+};
 
 /// What a node is asked of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +30,7 @@ pub enum NodeRequest {
         filter: SessionFilter,
     },
     /// What its sessions say of a change.
-    LiveEvidence(ProposedTrust),
+    LiveEvidence(TrustChange),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -36,7 +38,14 @@ pub enum NodeRequest {
 enum RequestRecord {
     Sessions { filter: SessionFilter, limit: usize },
     CloseSessions { filter: SessionFilter },
-    LiveEvidence { two_way: bool, client_cas: Vec<String> },
+    LiveEvidence { today: TrustRecord, proposed: TrustRecord },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TrustRecord {
+    two_way: bool,
+    client_cas: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,9 +68,9 @@ impl NodeRequest {
             Self::Failures => return String::new(),
             Self::Sessions { filter, limit } => RequestRecord::Sessions { filter, limit },
             Self::CloseSessions { filter } => RequestRecord::CloseSessions { filter },
-            Self::LiveEvidence(ProposedTrust { tls_type, client_cas }) => RequestRecord::LiveEvidence {
-                two_way: tls_type == TlsType::TwoWay,
-                client_cas: client_cas.iter().map(|der| STANDARD.encode(der)).collect(),
+            Self::LiveEvidence(TrustChange { today, proposed }) => RequestRecord::LiveEvidence {
+                today: TrustRecord::of(&today),
+                proposed: TrustRecord::of(&proposed),
             },
         };
         written(&record)
@@ -75,13 +84,9 @@ impl NodeRequest {
         Some(match serde_json::from_str(text).ok()? {
             RequestRecord::Sessions { filter, limit } => Self::Sessions { filter, limit },
             RequestRecord::CloseSessions { filter } => Self::CloseSessions { filter },
-            RequestRecord::LiveEvidence { two_way, client_cas } => Self::LiveEvidence(ProposedTrust {
-                tls_type: if two_way { TlsType::TwoWay } else { TlsType::OneWay },
-                client_cas: client_cas
-                    .iter()
-                    .map(|text| STANDARD.decode(text).ok())
-                    .collect::<Option<_>>()?,
-            }),
+            RequestRecord::LiveEvidence { today, proposed } => {
+                Self::LiveEvidence(TrustChange { today: today.read()?, proposed: proposed.read()? })
+            }
         })
     }
 
@@ -93,9 +98,24 @@ impl NodeRequest {
                 AnswerRecord::Sessions(view.sessions(deployment, filter, *limit))
             }
             Self::CloseSessions { filter } => AnswerRecord::Closed(view.close_sessions(deployment, filter)),
-            Self::LiveEvidence(proposed) => {
-                AnswerRecord::LiveEvidence(view.live_evidence(deployment, proposed))
-            }
+            Self::LiveEvidence(change) => AnswerRecord::LiveEvidence(view.live_evidence(deployment, change)),
+        })
+    }
+}
+
+impl TrustRecord {
+    fn of(ProposedTrust { tls_type, client_cas }: &ProposedTrust) -> Self {
+        Self {
+            two_way: *tls_type == TlsType::TwoWay,
+            client_cas: client_cas.iter().map(|der| STANDARD.encode(der)).collect(),
+        }
+    }
+
+    fn read(self) -> Option<ProposedTrust> {
+        let client_cas = self.client_cas.iter().map(|text| STANDARD.decode(text).ok());
+        Some(ProposedTrust {
+            tls_type: if self.two_way { TlsType::TwoWay } else { TlsType::OneWay },
+            client_cas: client_cas.collect::<Option<_>>()?,
         })
     }
 }
@@ -147,8 +167,11 @@ mod tests {
         ];
         let two_way = ProposedTrust { tls_type: TlsType::TwoWay, client_cas: vec![vec![0x30, 0, 255]] };
         let one_way = ProposedTrust { tls_type: TlsType::OneWay, client_cas: vec![] };
-        let mut requests = vec![NodeRequest::Failures];
-        requests.extend([two_way, one_way].map(NodeRequest::LiveEvidence));
+        let change = |today: &ProposedTrust, proposed: &ProposedTrust| {
+            NodeRequest::LiveEvidence(TrustChange { today: today.clone(), proposed: proposed.clone() })
+        };
+        let mut requests =
+            vec![NodeRequest::Failures, change(&two_way, &one_way), change(&one_way, &two_way)];
         for filter in filters {
             requests.push(NodeRequest::Sessions { filter: filter.clone(), limit: 20 });
             requests.push(NodeRequest::CloseSessions { filter });

@@ -4,7 +4,7 @@ use certward_pki::{Material, NoEntryPoint};
 use certward_store::{AlertReceiver, Deployment, DeploymentId, NodeId, Timestamp};
 
 use crate::{
-    FailedHandshake, LiveEvidence, ProposedTrust, SessionFilter, SessionsOfNode,
+    FailedHandshake, LiveEvidence, SessionFilter, SessionsOfNode, TrustChange,
     expiry::alert_message::AlertMessage,
 };
 
@@ -45,7 +45,7 @@ pub trait NodeView: Send + Sync + std::fmt::Debug + 'static {
 
     /// What the sessions through this node say of a change; verifies once for each path of issuers,
     /// so not on an async thread.
-    fn live_evidence(&self, deployment: &DeploymentId, proposed: &ProposedTrust) -> LiveEvidence;
+    fn live_evidence(&self, deployment: &DeploymentId, change: &TrustChange) -> LiveEvidence;
 }
 
 /// Sends alerts. Implemented by `alerts`.

@@ -13,8 +13,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use certward_api::{Api, ApiDeadlines, ApiSettings, BoundApi, register_metrics};
 use certward_lifecycle::{
     AlertMessage, AlertSender, FailedHandshake, Lifecycle, LiveEvidence, LiveSession, Member, NewKey,
-    NodeView, Observation, ProofFailure, ProposedTrust, Rehearsal, Sending, SessionFilter, SessionsOfNode,
-    SystemEntropy,
+    NodeView, Observation, ProofFailure, Rehearsal, Sending, SessionFilter, SessionsOfNode, SystemEntropy,
+    TrustChange,
 };
 use certward_pki::{ClientCertificate, ClientCertificateFacts, HostName, Material, NeededCa, NoEntryPoint};
 use certward_store::{
@@ -126,7 +126,7 @@ impl NodeView for FakeGateway {
         (before - sessions.len()) as u64
     }
 
-    fn live_evidence(&self, _: &DeploymentId, _: &ProposedTrust) -> LiveEvidence {
+    fn live_evidence(&self, _: &DeploymentId, _: &TrustChange) -> LiveEvidence {
         self.live.lock().unwrap().clone()
     }
 }

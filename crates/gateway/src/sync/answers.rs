@@ -61,7 +61,7 @@ fn log(error: StoreError) -> bool {
 #[cfg(test)]
 mod tests {
     use certward_lifecycle::{
-        FailedHandshake, LiveEvidence, ProposedTrust, SessionFilter, SessionsOfNode, failures_answer,
+        FailedHandshake, LiveEvidence, SessionFilter, SessionsOfNode, TrustChange, failures_answer,
     };
     use certward_pki::NoEntryPoint;
     use certward_store::{Address, Deployment, DeploymentId, MasterKey, SystemClock, Timestamp};
@@ -97,7 +97,7 @@ mod tests {
         fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> u64 {
             7
         }
-        fn live_evidence(&self, _: &DeploymentId, _: &ProposedTrust) -> LiveEvidence {
+        fn live_evidence(&self, _: &DeploymentId, _: &TrustChange) -> LiveEvidence {
             LiveEvidence { sessions: 7, ..LiveEvidence::default() }
         }
     }

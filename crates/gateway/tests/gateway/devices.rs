@@ -4,7 +4,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use certward_gateway::{DevicesKept, Settings};
-use certward_lifecycle::{LiveEvidence, LiveOffer, LiveSession, NodeView, ProposedTrust, SessionFilter};
+use certward_lifecycle::{
+    LiveEvidence, LiveOffer, LiveSession, NodeView, ProposedTrust, SessionFilter, TrustChange,
+};
 use certward_pki::TlsType;
 use certward_store::{Clock as _, DeploymentId, HostInUse, SeenDevice};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -59,6 +61,16 @@ fn one_way() -> ProposedTrust {
     ProposedTrust { tls_type: TlsType::OneWay, client_cas: Vec::new() }
 }
 
+fn evidence_of(
+    world: &World,
+    deployment: &DeploymentId,
+    today: &ProposedTrust,
+    proposed: &ProposedTrust,
+) -> LiveEvidence {
+    let change = TrustChange { today: today.clone(), proposed: proposed.clone() };
+    world.gateway.live_evidence(deployment, &change)
+}
+
 async fn recorded(world: &World, deployment: &DeploymentId) -> Vec<SeenDevice> {
     world.lifecycle.store().read().devices(deployment, None, 100).await.unwrap()
 }
@@ -98,8 +110,8 @@ impl Fleet {
         accepted(&self.world, &self.device(&self.clients.client(name)), HOST).await
     }
 
-    fn evidence(&self, proposed: &ProposedTrust) -> LiveEvidence {
-        self.world.gateway.live_evidence(&self.deployment, proposed)
+    fn evidence(&self, today: &ProposedTrust, proposed: &ProposedTrust) -> LiveEvidence {
+        evidence_of(&self.world, &self.deployment, today, proposed)
     }
 }
 
@@ -156,7 +168,7 @@ async fn who_is_not_accepted_by_its_broker_is_not_known() {
         connection.0.read_exact(&mut read).await.unwrap();
         assert_eq!((read, world.connections(&deployment)), (answer.to_vec(), 1));
         assert_eq!(all(&world, &deployment), [], "{name}");
-        assert_eq!(world.gateway.live_evidence(&deployment, &one_way()), LiveEvidence::default());
+        assert_eq!(evidence_of(&world, &deployment, &one_way(), &one_way()), LiveEvidence::default());
     }
     world.shut_down().await;
 }
@@ -203,7 +215,7 @@ async fn names_that_are_no_hosts_of_the_deployment_are_not_shown() {
     let _without = accepted(&world, &device.without_sni(), HOST).await;
     let listed = all(&world, &deployment);
     assert!(listed.len() == 2 && listed.iter().all(|session| session.host.is_none()), "{listed:?}");
-    let evidence = world.gateway.live_evidence(&deployment, &one_way());
+    let evidence = evidence_of(&world, &deployment, &one_way(), &one_way());
     assert_eq!((evidence.sessions, evidence.hosts), (2, vec![]));
     world.shut_down().await;
 }
@@ -256,8 +268,9 @@ async fn other_client_cas_would_refuse_exactly_the_devices_that_they_did_not_iss
         let device = fleet.device(&ca.client(&format!("device {number}")));
         live.push(accepted(&fleet.world, &device, HOST).await);
     }
+    let today = two_way(&[&fleet.clients, &second]);
     let refused = |proposed: &ProposedTrust| {
-        let LiveEvidence { sessions, refused, named, .. } = fleet.evidence(proposed);
+        let LiveEvidence { sessions, refused, named, .. } = fleet.evidence(&today, proposed);
         assert_eq!((sessions, named.len() as u64), (30, refused.min(20)));
         (refused, named)
     };
@@ -280,7 +293,7 @@ async fn other_client_cas_would_refuse_exactly_the_devices_that_they_did_not_iss
         assert_eq!(session.name, Some(rejected.name));
         assert_eq!(&*rejected.reason, "No client CA issued the certificate.");
     }
-    let LiveEvidence { hosts, offers, .. } = fleet.evidence(&one_way());
+    let LiveEvidence { hosts, offers, .. } = fleet.evidence(&today, &one_way());
     assert_eq!(hosts, [(HOST.into(), 30)]);
     let [LiveOffer { offer, sessions: 30, weight: 1_000_000, largest: 1_000_000 }] = &offers[..] else {
         panic!("{offers:?}")
@@ -301,15 +314,16 @@ async fn a_device_that_has_ended_is_not_refused_by_the_change() {
         live.push(accepted(&fleet.world, &fleet.device(&leaf), HOST).await);
     }
     let other = two_way(&[&Authority::new("other")]);
+    let today = two_way(&[&fleet.clients]);
     let refused = || {
-        let evidence = fleet.evidence(&other);
+        let evidence = fleet.evidence(&today, &other);
         evidence.named.into_iter().map(|device| device.name.into_string()).collect::<Vec<_>>()
     };
     assert_eq!(refused(), ["long", "short"]);
     fleet.world.clock.advance(hour * 2);
     assert_eq!(refused(), ["long"]);
     // Whichever is the example of their path.
-    assert_eq!(fleet.evidence(&two_way(&[&fleet.clients])).refused, 0);
+    assert_eq!(fleet.evidence(&today, &two_way(&[&Authority::new("new"), &fleet.clients])).refused, 0);
     drop(live);
     fleet.world.shut_down().await;
 }
@@ -320,13 +334,13 @@ async fn a_one_way_fleet_would_be_refused_by_two_way() {
     let deployment = world.deploy("d", broker.address, &[HOST]).await;
     world.run(&deployment, &servers.server(&[HOST]), &[]).await;
     let connection = accepted(&world, &Device::trusting(&servers), HOST).await;
-    let evidence = world.gateway.live_evidence(&deployment, &two_way(&[&Authority::new("clients")]));
+    let evidence = evidence_of(&world, &deployment, &one_way(), &two_way(&[&Authority::new("clients")]));
     assert_eq!((evidence.sessions, evidence.refused), (1, 1));
     let [rejected] = &evidence.named[..] else { panic!("{evidence:?}") };
     assert_eq!((rejected.id, &*rejected.reason), (None, "It sent no certificate."));
     assert_eq!(&*rejected.name, "127.0.0.1");
     drop(connection);
-    assert_eq!(world.gateway.live_evidence(&deployment, &one_way()).refused, 0);
+    assert_eq!(evidence_of(&world, &deployment, &one_way(), &one_way()).refused, 0);
     world.shut_down().await;
 }
 
@@ -371,10 +385,11 @@ async fn what_the_setting_excludes_is_neither_recorded_nor_listed() {
         let [session] = &listed[..] else { panic!("{listed:?}") };
         assert_eq!((session.device, &session.name, session.host.as_deref()), (None, &None, Some(HOST)));
         // Judged all the same.
-        let evidence = fleet.evidence(&two_way(&[&Authority::new("other")]));
+        let today = two_way(&[&fleet.clients]);
+        let evidence = fleet.evidence(&today, &two_way(&[&Authority::new("other")]));
         let [rejected] = &evidence.named[..] else { panic!("{evidence:?}") };
         assert_eq!((rejected.id, &*rejected.name), (None, "127.0.0.1"));
-        assert_eq!(fleet.evidence(&two_way(&[&fleet.clients])).refused, 0);
+        assert_eq!(fleet.evidence(&today, &today).refused, 0);
         let (lifecycle, deployment) = (world.lifecycle.clone(), deployment.clone());
         let _folder = fleet.world.shut_down().await;
         let reader = lifecycle.store().read();

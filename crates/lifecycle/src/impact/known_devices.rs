@@ -4,10 +4,8 @@
 use certward_pki::{ClientRefusal, IssuerPathId};
 use certward_store::{KnownPath, Timestamp};
 
-use super::{
-    public_material::{PublicMaterial, TrustVerdict},
-    verdict::RefusedShare,
-};
+use super::{public_material::PublicMaterial, verdict::RefusedShare};
+use crate::{TrialVerdict, TrustTrial};
 
 /// What a change does to known devices.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,31 +31,22 @@ impl KnownVerdict {
         paths: &[KnownPath],
         now: Timestamp,
     ) -> Self {
-        let (today, then) = (TrustVerdict::of(&old.trust), TrustVerdict::of(&new.trust));
+        let trial = TrustTrial::new(&old.trust_change(new));
         let mut verdict = Self::default();
         for KnownPath { path, devices } in paths.iter().filter(|known| known.devices > 0) {
-            if today.refuses(&path.example, now).is_some() {
-                continue;
+            match trial.judge(path, now.to_time()) {
+                TrialVerdict::RefusedToday => continue,
+                TrialVerdict::Accepted => (),
+                TrialVerdict::Refused(refusal) => {
+                    verdict.refused.push(RefusedPath { path: path.id, devices: *devices, refusal });
+                }
             }
             verdict.accepted += devices;
-            if let Some(refusal) = then.refuses(&path.example, now) {
-                verdict.refused.push(RefusedPath { path: path.id, devices: *devices, refusal });
-            }
         }
         verdict
     }
 
     pub(super) fn share(&self) -> RefusedShare {
         RefusedShare { refused: self.refused.iter().map(|path| path.devices).sum(), of: self.accepted }
-    }
-}
-
-impl TrustVerdict {
-    fn refuses(&self, example: &[Vec<u8>], now: Timestamp) -> Option<ClientRefusal> {
-        match self {
-            Self::NotAsked => None,
-            Self::Judge(judge) => judge.verify(example, now.to_time()).err(),
-            Self::Unusable => Some(ClientRefusal::UnknownIssuer),
-        }
     }
 }

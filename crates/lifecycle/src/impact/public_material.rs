@@ -1,7 +1,7 @@
-use certward_pki::{ClientChainJudge, ClientTrust, Material, TlsType};
+use certward_pki::{ClientTrust, Material};
 use certward_store::Version;
 
-use crate::ProposedTrust;
+use crate::{ProposedTrust, TrustChange};
 
 /// Material without its key: what devices get, and by what they are judged.
 #[derive(Debug, Clone)]
@@ -24,27 +24,9 @@ impl PublicMaterial {
         let trust = ProposedTrust { tls_type: material.tls_type(), client_cas };
         Self { chain: material.bundle.chain().iter().map(|der| der.to_vec()).collect(), trust }
     }
-}
 
-/// How certificates of devices are judged.
-#[derive(Debug)]
-pub(crate) enum TrustVerdict {
-    /// One-way: none is asked for.
-    NotAsked,
-    Judge(ClientChainJudge),
-    /// The client CAs cannot be used: no device is accepted.
-    Unusable,
-}
-
-impl TrustVerdict {
-    pub(crate) fn of(trust: &ProposedTrust) -> Self {
-        if trust.tls_type == TlsType::OneWay {
-            return Self::NotAsked;
-        }
-        let anchors = trust.client_cas.iter().map(|der| der.clone().into()).collect();
-        match ClientTrust::new(anchors).and_then(|trust| ClientChainJudge::new(&trust)) {
-            Ok(judge) => Self::Judge(judge),
-            Err(_) => Self::Unusable,
-        }
+    /// With `new` in its place.
+    pub(crate) fn trust_change(&self, new: &Self) -> TrustChange {
+        TrustChange { today: self.trust.clone(), proposed: new.trust.clone() }
     }
 }

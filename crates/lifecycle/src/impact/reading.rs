@@ -6,7 +6,7 @@ use certward_store::{ApiKey, Deployment, StoreError, Timestamp};
 use super::{
     evidence::ImpactEvidence, known_devices::KnownVerdict, public_material::PublicMaterial, verdict::Impact,
 };
-use crate::{EvidenceOfNodes, Lifecycle, NAMED_MAX, RejectedDevice, judge_pool::TooMany};
+use crate::{EvidenceOfNodes, Lifecycle, NAMED_MAX, RejectedDevice, TrustChange, judge_pool::TooMany};
 
 /// How far back offers count. Devices themselves are known for longer: they may be out of season,
 /// but what they offer changes with their firmware.
@@ -44,7 +44,7 @@ impl Lifecycle {
         };
         let (old, new) = (PublicMaterial::of_version(&replaced), PublicMaterial::of(material));
         let now = self.store.clock().now();
-        let evidence = self.evidence(deployment, &new, now).await?;
+        let evidence = self.evidence(deployment, &old.trust_change(&new), now).await?;
         if evidence.is_empty() {
             return Ok(None);
         }
@@ -61,12 +61,12 @@ impl Lifecycle {
     async fn evidence(
         &self,
         deployment: &Deployment,
-        new: &PublicMaterial,
+        change: &TrustChange,
         now: Timestamp,
     ) -> Result<ImpactEvidence, StoreError> {
         let store = self.store.read();
         let id = &deployment.id;
-        let answered = self.live_evidence(id, &new.trust).await?;
+        let answered = self.live_evidence(id, change).await?;
         let EvidenceOfNodes { evidence: live, nodes: live_nodes, silent } = answered.unwrap_or_default();
         let in_use = store.hosts_in_use(id).await?;
         let named = live.hosts.iter().map(|(host, _)| host).chain(in_use.iter().map(|seen| &seen.host));

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use certward_lifecycle::{
     FailedHandshake, FailuresOfNodes, Lifecycle, LifecycleSettings, LiveEvidence, NodeRequest, NodeView,
-    ProposedTrust, Rehearsal, SessionFilter, SessionsOfNode, SilentNodes, SystemEntropy,
+    Rehearsal, SessionFilter, SessionsOfNode, SilentNodes, SystemEntropy, TrustChange,
 };
 use certward_pki::{Material, NoEntryPoint};
 use certward_store::{
@@ -59,7 +59,7 @@ impl NodeView for FakeGateway {
     fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> u64 {
         self.sessions.total
     }
-    fn live_evidence(&self, _: &DeploymentId, _: &ProposedTrust) -> LiveEvidence {
+    fn live_evidence(&self, _: &DeploymentId, _: &TrustChange) -> LiveEvidence {
         self.evidence.clone()
     }
 }

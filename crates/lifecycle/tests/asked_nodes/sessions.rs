@@ -2,7 +2,7 @@
 
 use certward_lifecycle::{
     EvidenceOfNodes, LiveEvidence, LiveOffer, LiveSession, NAMED_MAX, ProposedTrust, RejectedDevice,
-    SessionFilter, SessionsOfNode, SilentNodes,
+    SessionFilter, SessionsOfNode, SilentNodes, TrustChange,
 };
 use certward_pki::{ClientOffer, DeviceId, TlsType};
 use certward_store::{NodeId, Role, Timestamp};
@@ -34,15 +34,23 @@ fn of_rsa(sessions: u64) -> LiveOffer {
 }
 
 fn with_evidence(id: &str, refused: u64, host: &str) -> FakeGateway {
-    let rejected = RejectedDevice { id: None, name: id.into(), reason: "No client CA issued it.".into() };
+    let rejected = |name: &str| RejectedDevice { id: None, name: name.into(), reason: "No.".into() };
+    // One device through each node.
+    let named = (1..refused).map(|number| rejected(&format!("{id} {number}"))).chain([rejected("roaming")]);
     let evidence = LiveEvidence {
         sessions: 30,
         refused,
-        named: vec![rejected; usize::try_from(refused).unwrap()],
+        not_judged: 2,
+        named: named.collect(),
         hosts: vec![("a.test".into(), 20), (host.into(), 10)],
         offers: vec![of_rsa(30)],
     };
     FakeGateway { node: Some(name(id)), evidence, ..FakeGateway::default() }
+}
+
+fn change() -> TrustChange {
+    let two_way = |ca: u8| ProposedTrust { tls_type: TlsType::TwoWay, client_cas: vec![vec![ca]] };
+    TrustChange { today: two_way(1), proposed: two_way(2) }
 }
 
 #[tokio::test]
@@ -77,11 +85,11 @@ async fn evidence_is_summed_over_counted_nodes_and_a_silent_one_is_named() {
     let older = cluster.joined_with(with_evidence("n4", 30, "e.test")).await;
     let _answering =
         [second.answers(None), draining.answers(None), older.answers(Some(r#"{"version":1,"failures":[]}"#))];
-    let proposed = ProposedTrust { tls_type: TlsType::TwoWay, client_cas: vec![vec![1, 2, 3]] };
-    let evidence = first.lifecycle.live_evidence(&deployment(), &proposed).await.unwrap();
+    let evidence = first.lifecycle.live_evidence(&deployment(), &change()).await.unwrap();
     let EvidenceOfNodes { evidence, nodes, silent } = evidence.unwrap();
-    let LiveEvidence { sessions, refused, named, mut hosts, offers } = evidence;
-    assert_eq!((sessions, refused, named.len()), (60, 30, NAMED_MAX));
+    let LiveEvidence { sessions, refused, not_judged, named, mut hosts, offers } = evidence;
+    assert_eq!((sessions, refused, not_judged, named.len()), (60, 30, 4, NAMED_MAX));
+    assert_eq!(named.iter().filter(|device| &*device.name == "roaming").count(), 1);
     hosts.sort();
     let expected = [("a.test", 40), ("b.test", 10), ("c.test", 10)].map(|(host, n)| (host.into(), n));
     assert_eq!(hosts, expected);
@@ -96,8 +104,7 @@ async fn without_the_store_a_node_has_its_own_evidence() {
     let first = cluster.joined_with(with_evidence("n1", 1, "b.test")).await;
     let _second = cluster.joined_with(with_evidence("n2", 1, "b.test")).await;
     cluster.tamper("ALTER TABLE node_process RENAME TO elsewhere");
-    let proposed = ProposedTrust { tls_type: TlsType::OneWay, client_cas: vec![] };
     let EvidenceOfNodes { evidence, silent, .. } =
-        first.lifecycle.live_evidence(&deployment(), &proposed).await.unwrap().unwrap();
+        first.lifecycle.live_evidence(&deployment(), &change()).await.unwrap().unwrap();
     assert_eq!((evidence.sessions, silent), (30, SilentNodes::AllOthers));
 }

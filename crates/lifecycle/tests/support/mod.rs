@@ -16,8 +16,8 @@ use std::{
 
 use certward_lifecycle::{
     CertificateView, FailedHandshake, Handling, Lifecycle, LifecycleSettings, LiveEvidence, Member,
-    NewDeployment, NodeView, Observation, ProofFailure, ProposedTrust, Rehearsal, SessionFilter,
-    SessionsOfNode, SystemEntropy, TlsView,
+    NewDeployment, NodeView, Observation, ProofFailure, Rehearsal, SessionFilter, SessionsOfNode,
+    SystemEntropy, TlsView, TrustChange,
 };
 use certward_pki::{HostName, KEEP, Material, NoEntryPoint, Text, Upload};
 use certward_store::{
@@ -101,7 +101,7 @@ impl NodeView for FakeGateway {
         0
     }
 
-    fn live_evidence(&self, _: &DeploymentId, _: &ProposedTrust) -> LiveEvidence {
+    fn live_evidence(&self, _: &DeploymentId, _: &TrustChange) -> LiveEvidence {
         LiveEvidence::default()
     }
 }
