@@ -54,7 +54,8 @@ impl TrustTrial {
     }
 
     /// Of the devices of a path whose own certificates are valid at `now`. Their example may have
-    /// ended before: it is judged as of its end. Some 0.1 ms for each trust: not on an async thread.
+    /// ended before: it is judged as of its end. Some 0.1 ms for each trust: not on an async
+    /// thread.
     pub fn judge(&self, path: &IssuerPath, now: OffsetDateTime) -> TrialVerdict {
         let at = now.min(path.example_not_after);
         if self.today.refusal(&path.example, at).is_some() {
