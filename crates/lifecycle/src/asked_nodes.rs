@@ -132,7 +132,7 @@ impl Lifecycle {
         request: &NodeRequest,
     ) -> Result<Vec<QuestionAnswer>, StoreError> {
         let mut answers = self.store.answers();
-        let question = self.store.ask_nodes(deployment, &request.to_text()).await?;
+        let question = self.store.ask_nodes(deployment, &request.to_text(), request.urgency()).await?;
         let all_answer = async {
             loop {
                 let answered: BTreeSet<NodeId> =

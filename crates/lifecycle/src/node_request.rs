@@ -5,7 +5,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use certward_pki::TlsType;
-use certward_store::DeploymentId;
+use certward_store::{DeploymentId, QuestionUrgency};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -62,6 +62,13 @@ pub(crate) trait AnswerOfNode: Sized {
 }
 
 impl NodeRequest {
+    pub(crate) fn urgency(&self) -> QuestionUrgency {
+        match self {
+            Self::CloseSessions { .. } | Self::LiveEvidence(_) => QuestionUrgency::Change,
+            Self::Failures | Self::Sessions { .. } => QuestionUrgency::Read,
+        }
+    }
+
     /// The failed handshakes are asked for by nothing, as releases before do.
     pub(crate) fn to_text(&self) -> String {
         let record = match self.clone() {

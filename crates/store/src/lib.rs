@@ -110,7 +110,7 @@ pub use repo::host_use::HOSTS_IN_USE_MAX;
 pub use repo::issuer_path::{ISSUER_PATHS_MAX, KnownPath};
 pub use repo::node::{Lease, NodeRecord, ProcessRecord, RequiredProof, Session};
 pub use repo::node_process::{KeyHolder, NodeProcess, Role};
-pub use repo::node_question::{NodeQuestion, QUESTION_OPEN_FOR, QuestionAnswer, QuestionId};
+pub use repo::node_question::{NodeQuestion, QUESTION_OPEN_FOR, QuestionAnswer, QuestionId, QuestionUrgency};
 pub use repo::offer_day::OFFERS_A_DAY_MAX;
 pub use repo::project::Project;
 pub use repo::rekey::Rekey;

@@ -64,7 +64,9 @@ mod tests {
         FailedHandshake, LiveEvidence, SessionFilter, SessionsOfNode, TrustChange, failures_answer,
     };
     use certward_pki::NoEntryPoint;
-    use certward_store::{Address, Deployment, DeploymentId, MasterKey, SystemClock, Timestamp};
+    use certward_store::{
+        Address, Deployment, DeploymentId, MasterKey, QuestionUrgency, SystemClock, Timestamp,
+    };
 
     use super::*;
 
@@ -133,7 +135,8 @@ mod tests {
         }
 
         async fn ask(&self, deployment: &str, request: &str) -> QuestionId {
-            self.store.ask_nodes(&DeploymentId::parse(deployment).unwrap(), request).await.unwrap()
+            let deployment = DeploymentId::parse(deployment).unwrap();
+            self.store.ask_nodes(&deployment, request, QuestionUrgency::Read).await.unwrap()
         }
 
         async fn answer(&self) -> bool {
@@ -166,13 +169,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_questions_are_answered_some_at_a_time_the_oldest_first() {
+    async fn many_questions_are_answered_some_at_a_time() {
         let asked = Asked::new().await;
         let mut questions = Vec::new();
         for _ in 0..ANSWERED_AT_ONCE + 1 {
             questions.push(asked.ask("a", "").await);
         }
+        let other = asked.ask("b", "").await;
         assert!(asked.answer().await, "more are open");
+        assert!(asked.body(other).await.is_some(), "one deployment's questions do not delay another's");
         assert!(!asked.answer().await);
         assert!(!asked.answer().await);
         for question in questions {

@@ -21,6 +21,15 @@ const KEPT_FOR: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct QuestionId(i64);
 
+/// Which questions a node answers first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuestionUrgency {
+    /// A change waits for the answers.
+    Change,
+    /// Something is only read.
+    Read,
+}
+
 /// An open question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeQuestion {
@@ -41,23 +50,46 @@ pub struct QuestionAnswer {
     pub body: String,
 }
 
+/// The texts of requests are read last: those of many questions are long.
+const OPEN: &str = "
+    WITH open AS (
+        SELECT q.id, q.urgency, q.asked_at, d.project, row_number() OVER (
+            PARTITION BY q.urgency, q.deployment ORDER BY q.asked_at, q.id) AS deployment_turn
+        FROM node_question q LEFT JOIN deployment d ON d.id = q.deployment
+        WHERE q.asked_at > $1 AND NOT EXISTS
+            (SELECT 1 FROM node_answer a WHERE a.question = q.id AND a.node = $2)),
+    turns AS (
+        SELECT id, urgency, asked_at, row_number() OVER (
+            PARTITION BY urgency, project ORDER BY deployment_turn, asked_at, id) AS project_turn
+        FROM open),
+    chosen AS (
+        SELECT * FROM turns ORDER BY urgency DESC, project_turn, asked_at, id LIMIT $3)
+    SELECT q.id, q.deployment, q.request FROM chosen c JOIN node_question q ON q.id = c.id
+    ORDER BY c.urgency DESC, c.project_turn, c.asked_at, c.id";
+
 impl Store {
     /// Asks all nodes; its commit wakes them.
     pub async fn ask_nodes(
         &self,
         deployment: &DeploymentId,
         request: &str,
+        urgency: QuestionUrgency,
     ) -> Result<QuestionId, StoreError> {
         let id = QuestionId(random::nonzero());
         let mut tx = self.begin().await?;
         let now = tx.now();
         tx.step(async |conn| {
             sqlx::query(
-                "INSERT INTO node_question (id, deployment, request, asked_at) VALUES ($1, $2, $3, $4)",
+                "INSERT INTO node_question (id, deployment, request, urgency, asked_at)
+                 VALUES ($1, $2, $3, $4, $5)",
             )
             .bind(id.0)
             .bind(deployment.as_str())
             .bind(request)
+            .bind(match urgency {
+                QuestionUrgency::Change => 1_i64,
+                QuestionUrgency::Read => 0,
+            })
             .bind(now.0)
             .execute(&mut *conn)
             .await?;
@@ -68,21 +100,18 @@ impl Store {
         Ok(id)
     }
 
-    /// Questions that the node has not answered, oldest first, at most `limit`.
+    /// Questions that the node has not answered, at most `limit`. Those for changes first; then
+    /// projects in turn, and their deployments in turn: many questions of one do not delay another.
     pub async fn open_questions(&self, node: &NodeId, limit: u32) -> Result<Vec<NodeQuestion>, StoreError> {
         let engine = self.inner.engine()?;
         let open = async |conn: &mut AnyConnection| {
             let now = engine.now(conn, self.inner.clock.as_ref()).await?;
-            let rows = sqlx::query(
-                "SELECT q.id, q.deployment, q.request FROM node_question q WHERE q.asked_at > $1 AND NOT EXISTS
-                     (SELECT 1 FROM node_answer a WHERE a.question = q.id AND a.node = $2)
-                 ORDER BY q.asked_at, q.id LIMIT $3",
-            )
-            .bind(now.before(QUESTION_OPEN_FOR).0)
-            .bind(node.as_str())
-            .bind(i64::from(limit))
-            .fetch_all(conn)
-            .await?;
+            let rows = sqlx::query(OPEN)
+                .bind(now.before(QUESTION_OPEN_FOR).0)
+                .bind(node.as_str())
+                .bind(i64::from(limit))
+                .fetch_all(conn)
+                .await?;
             let question = |row| {
                 let id = QuestionId(row::integer(row, "id")?);
                 let deployment = row::deployment_id(row, "deployment")?;

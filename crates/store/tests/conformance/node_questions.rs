@@ -1,14 +1,18 @@
 use std::time::Duration;
 
-use certward_store::{DeploymentId, NodeQuestion, QUESTION_OPEN_FOR, QuestionAnswer, QuestionId};
+use certward_store::{
+    Boundary, DeploymentId, NodeQuestion, Project, QUESTION_OPEN_FOR, QuestionAnswer, QuestionId,
+    QuestionUrgency, Timestamp,
+};
 
 use crate::{
     on_both_engines,
-    world::{World, id, node},
+    world::{World, deployment, id, node, project},
 };
 
 on_both_engines![
     a_question_is_open_to_each_node_until_it_has_answered,
+    a_change_is_answered_first_then_projects_and_their_deployments_in_turn,
     answers_are_taken_once_and_leave_nothing_behind,
     an_answer_comes_back_as_it_was_written,
     a_late_answer_finds_no_question,
@@ -20,7 +24,7 @@ const ROWS: &str =
     "SELECT CAST((SELECT count(*) FROM node_question) + (SELECT count(*) FROM node_answer) AS TEXT)";
 
 async fn ask(world: &World, deployment: &DeploymentId) -> QuestionId {
-    world.store.ask_nodes(deployment, "what").await.expect("asked")
+    world.store.ask_nodes(deployment, "what", QuestionUrgency::Read).await.expect("asked")
 }
 
 async fn open(world: &World, from: &str) -> Vec<NodeQuestion> {
@@ -56,6 +60,51 @@ async fn a_question_is_open_to_each_node_until_it_has_answered(world: World) {
     assert_eq!(world.store.answered_by(question).await.expect("read"), [node("n1")]);
     ask(&world, &id("e")).await;
     assert_eq!(world.store.open_questions(&node("n2"), 1).await.expect("read").len(), 1);
+}
+
+/// Deployments `of-…` are of another project than the rest; `gone` does not exist.
+async fn a_change_is_answered_first_then_projects_and_their_deployments_in_turn(world: World) {
+    world.deployment("a").await;
+    world.deployment("b").await;
+    let mut tx = world.begin().await;
+    let other = Project {
+        id: project("other"),
+        name: String::new(),
+        description: String::new(),
+        created_at: Timestamp(1),
+        boundary: Boundary::default(),
+    };
+    assert!(tx.insert_project(&other).await.expect("written"));
+    let mut of_other = deployment("of-other", "other", &[]);
+    of_other.generation = tx.draw_generation(&of_other.id).await.expect("a generation");
+    tx.insert_deployment(&of_other).await.expect("written").expect("no host is taken");
+    tx.commit().await.expect("committed");
+    let mut asked = Vec::new();
+    for (age, (deployment, urgency)) in [
+        ("a", QuestionUrgency::Read),
+        ("a", QuestionUrgency::Read),
+        ("a", QuestionUrgency::Read),
+        ("b", QuestionUrgency::Read),
+        ("of-other", QuestionUrgency::Read),
+        ("gone", QuestionUrgency::Read),
+        ("a", QuestionUrgency::Change),
+        ("a", QuestionUrgency::Change),
+        ("of-other", QuestionUrgency::Change),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let request = format!("{age}");
+        asked.push(world.store.ask_nodes(&id(deployment), &request, urgency).await.expect("asked"));
+        // The first is the oldest.
+        world.tamper("UPDATE node_question SET asked_at = asked_at - 1").await;
+    }
+    let requests = |open: Vec<NodeQuestion>| open.into_iter().map(|open| open.request).collect::<Vec<_>>();
+    assert_eq!(requests(open(&world, "n1").await), ["6", "8", "7", "0", "4", "5", "3", "1", "2"]);
+    let first = world.store.open_questions(&node("n1"), 4).await.expect("read");
+    assert_eq!(requests(first), ["6", "8", "7", "0"]);
+    answer(&world, "n1", asked[0], "done").await;
+    assert_eq!(requests(open(&world, "n1").await), ["6", "8", "7", "1", "4", "5", "3", "2"]);
 }
 
 async fn answers_are_taken_once_and_leave_nothing_behind(world: World) {

@@ -267,7 +267,8 @@ fn a_question_wakes_the_nodes_that_answer_and_an_answer_the_one_that_asked() {
         wakes(asking, &answering).await;
         wakes(&answering, asking).await;
         let (mut questions, mut answers) = (answering.questions(), asking.answers());
-        let question = asking.ask_nodes(&id("a"), "").await.expect("asked");
+        let question =
+            asking.ask_nodes(&id("a"), "", certward_store::QuestionUrgency::Read).await.expect("asked");
         woken(&mut questions).await;
         answering.answer_questions(&node("n1"), &[(question, String::new())]).await.expect("answered");
         woken(&mut answers).await;
