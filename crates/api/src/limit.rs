@@ -42,7 +42,10 @@ impl Context {
 
     fn limit(&self, method: Method) -> RequestLimit {
         match method {
-            Method::Get | Method::Check | Method::Neighbours => self.settings.limits.reads,
+            Method::Get | Method::Check | Method::Neighbours | Method::CloseSessions => {
+                self.settings.limits.reads
+            }
+            Method::Pages => self.settings.limits.pages(),
             Method::Post | Method::Put | Method::Delete => self.settings.limits.changes,
             Method::Rollback => self.settings.limits.rollbacks,
         }

@@ -55,12 +55,21 @@ pub struct CertificateFiles {
 /// Requests of one API key to one deployment, per method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// GET of the certificate, `/check`, GETs of projects and deployments: 60 in 60 minutes.
+    /// GET of the certificate, `/check`, GETs of projects and deployments, DELETE of sessions: 60 in
+    /// 60 minutes.
     pub reads: RequestLimit,
     /// POST, PUT and DELETE of the certificate: 6 in 60 minutes.
     pub changes: RequestLimit,
     /// Rollbacks: 6 in 60 minutes, apart from the changes: wrong ones must not use up the way back.
     pub rollbacks: RequestLimit,
+}
+
+impl Limits {
+    /// Pages of devices, ten for each read: with 600 in 60 minutes all of 100,000 devices can be
+    /// listed six times.
+    pub fn pages(&self) -> RequestLimit {
+        RequestLimit { requests: self.reads.requests.saturating_mul(10), ..self.reads }
+    }
 }
 
 impl Default for Limits {

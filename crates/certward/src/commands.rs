@@ -1,6 +1,7 @@
 //! One file per command; each returns an exit code, or an error with its remedy.
 
 mod alert;
+mod anonymous_nodes;
 mod audit;
 mod backup;
 mod broker_trouble;

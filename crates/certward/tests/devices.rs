@@ -29,7 +29,7 @@ const DONE: Answer = (204, "", "");
 const TWO: Answer = (
     200,
     "",
-    r#"{"total":2,"sessions":[{"node":"n1","device":"01","name":"meter-1","address":"192.0.2.7:50123",
+    r#"{"total":2,"sessions":[{"node":"n1","device":"01","name":"meter-1","address":"192.0.2.7","port":50123,
         "listener":"mqtts","tlsVersion":"1.3","since":"2034-01-02 00:00:00"}],"silentNodes":[]}"#,
 );
 const CLOSED: Answer = (200, "", r#"{"closed":2,"silentNodes":[]}"#);
@@ -115,7 +115,7 @@ fn sessions_are_listed_by_device_and_by_address() {
     ] {
         let (found, asked) = run(&[TWO], &[&["sessions", "d1"], flags].concat());
         assert_eq!(asked, [format!("GET {SESSIONS}?{query}")]);
-        assert!(found.stdout.contains("192.0.2.7:50123  meter-1"), "{}", found.stdout);
+        assert!(found.stdout.contains("192.0.2.7  50123  meter-1"), "{}", found.stdout);
         assert!(found.stderr.contains("The newest 1 of 2"), "{}", found.stderr);
     }
     let none = (200, "", r#"{"total":0,"sessions":[],"silentNodes":[]}"#);
@@ -132,6 +132,26 @@ fn sessions_are_closed_and_nodes_without_an_answer_are_no_success() {
         assert_eq!(closed.stdout, format!("{said} of the device {ID}.\n"));
         assert_eq!(closed.stderr.contains("n2; their sessions may go on"), code == 1, "{}", closed.stderr);
     }
+}
+
+#[test]
+fn a_node_that_identifies_no_devices_is_named_and_no_success() {
+    for (answer, said) in [
+        (r#"{"closed":0,"anonymousNodes":["n1","n2"],"silentNodes":[]}"#, String::new()),
+        (
+            r#"{"closed":1,"anonymousNodes":["n2"],"silentNodes":[]}"#,
+            format!("Closed 1 session of the device {ID}.\n"),
+        ),
+    ] {
+        let (closed, _) = run(&[(200, "", answer)], &["sessions", "close", "d1", "--device", ID]);
+        assert_eq!((closed.code, closed.stdout), (1, said));
+        assert!(closed.stderr.contains("n2, which identify no devices; "), "{}", closed.stderr);
+        assert!(closed.stderr.contains("--address"), "{}", closed.stderr);
+    }
+    let none = (200, "", r#"{"total":0,"sessions":[],"anonymousNodes":["n1"],"silentNodes":[]}"#);
+    let (nothing, _) = run(&[none], &["sessions", "d1", "--device", ID]);
+    assert_eq!((nothing.code, &*nothing.stdout), (0, ""));
+    assert!(nothing.stderr.contains("at n1, which identify no devices; "), "{}", nothing.stderr);
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use certward_lifecycle::{
     FailedHandshake, LiveEvidence, NodeView, Rehearsal, SessionFilter, SessionsOfNode, TrustChange,
 };
-use certward_pki::{Material, NoEntryPoint};
+use certward_pki::{DeviceId, Material, NoEntryPoint};
 use certward_store::{Clock, Deployment, DeploymentId, NodeId};
 
 use crate::{
@@ -62,12 +62,16 @@ impl NodeView for NoGateway {
         None
     }
 
-    fn sessions(&self, _: &DeploymentId, _: &SessionFilter, _: usize) -> SessionsOfNode {
-        SessionsOfNode::default()
+    fn sessions(&self, _: &DeploymentId, _: &SessionFilter, _: usize) -> Option<SessionsOfNode> {
+        None
     }
 
-    fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> u64 {
-        0
+    fn connected(&self, _: &DeploymentId, _: &[DeviceId]) -> Option<Vec<DeviceId>> {
+        None
+    }
+
+    fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> Option<u64> {
+        None
     }
 
     fn live_evidence(&self, _: &DeploymentId, _: &TrustChange) -> LiveEvidence {

@@ -9,7 +9,7 @@ use std::{
 use certward_lifecycle::{
     Entropy, FailedHandshake, LiveEvidence, NodeView, Rehearsal, SessionFilter, SessionsOfNode, TrustChange,
 };
-use certward_pki::{Material, NoEntryPoint};
+use certward_pki::{DeviceId, Material, NoEntryPoint};
 use certward_store::{Clock, Deployment, DeploymentId, Generation, NodeId, Replica};
 use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio_util::sync::CancellationToken;
@@ -198,12 +198,22 @@ impl NodeView for Gateway {
         self.inner.failures.newest(deployment)
     }
 
-    fn sessions(&self, deployment: &DeploymentId, filter: &SessionFilter, limit: usize) -> SessionsOfNode {
+    fn sessions(
+        &self,
+        deployment: &DeploymentId,
+        filter: &SessionFilter,
+        limit: usize,
+    ) -> Option<SessionsOfNode> {
         let GatewayInner { registry, devices, .. } = &*self.inner;
         live_sessions::sessions(registry, devices.kept, deployment, filter, limit)
     }
 
-    fn close_sessions(&self, deployment: &DeploymentId, filter: &SessionFilter) -> u64 {
+    fn connected(&self, deployment: &DeploymentId, wanted: &[DeviceId]) -> Option<Vec<DeviceId>> {
+        let GatewayInner { registry, devices, .. } = &*self.inner;
+        live_sessions::connected(registry, devices.kept, deployment, wanted)
+    }
+
+    fn close_sessions(&self, deployment: &DeploymentId, filter: &SessionFilter) -> Option<u64> {
         let GatewayInner { registry, devices, .. } = &*self.inner;
         live_sessions::close_sessions(registry, devices.kept, deployment, filter)
     }

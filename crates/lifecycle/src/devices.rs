@@ -22,7 +22,8 @@ pub enum DeviceError {
 }
 
 impl Lifecycle {
-    /// Forgets a device. One that is connected, or connects again, is recorded again.
+    /// Forgets a device. One that is connected, or connects again, is recorded again within an
+    /// hour: a node records a device once an hour.
     pub async fn forget_device<'a>(
         &self,
         actor: impl Into<Requester<'a>>,

@@ -82,7 +82,7 @@ pub use ports::{AlertSender, NodeView, Rehearsal, Sending, Undelivered};
 pub use projects::{ProjectChange, ProjectError};
 pub use requester::Requester;
 pub use service::{Lifecycle, LifecycleSettings};
-pub use sessions_of_nodes::{ClosedSessions, SessionsOfNodes};
+pub use sessions_of_nodes::{ClosedSessions, ConnectedDevices, SessionsOfNodes};
 pub use state::{ProofFailure, narrows};
 pub use tls::{AcceptedUpload, CertificateView, CheckedUpload, Status, TlsView};
 pub use tls_error::TlsError;

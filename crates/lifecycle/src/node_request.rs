@@ -4,7 +4,7 @@
 //! answer that the asker does not know is none. Both name the node as silent.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use certward_pki::TlsType;
+use certward_pki::{DeviceId, TlsType};
 use certward_store::{DeploymentId, QuestionUrgency};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,11 @@ pub enum NodeRequest {
         /// How many.
         limit: usize,
     },
+    /// Which of the devices have a session.
+    Connected {
+        /// By their certificates.
+        devices: Vec<DeviceId>,
+    },
     /// To end the sessions that the filter selects.
     CloseSessions {
         /// Which.
@@ -37,6 +42,7 @@ pub enum NodeRequest {
 #[serde(tag = "kind", rename_all = "camelCase")]
 enum RequestRecord {
     Sessions { filter: SessionFilter, limit: usize },
+    Connected { devices: Vec<DeviceId> },
     CloseSessions { filter: SessionFilter },
     LiveEvidence { today: TrustRecord, proposed: TrustRecord },
 }
@@ -51,8 +57,9 @@ struct TrustRecord {
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "kind", content = "answer", rename_all = "camelCase")]
 enum AnswerRecord {
-    Sessions(SessionsOfNode),
-    Closed(u64),
+    Sessions(Option<SessionsOfNode>),
+    Connected(Option<Vec<DeviceId>>),
+    Closed(Option<u64>),
     LiveEvidence(LiveEvidence),
 }
 
@@ -65,7 +72,7 @@ impl NodeRequest {
     pub(crate) fn urgency(&self) -> QuestionUrgency {
         match self {
             Self::CloseSessions { .. } | Self::LiveEvidence(_) => QuestionUrgency::Change,
-            Self::Failures | Self::Sessions { .. } => QuestionUrgency::Read,
+            Self::Failures | Self::Sessions { .. } | Self::Connected { .. } => QuestionUrgency::Read,
         }
     }
 
@@ -74,6 +81,7 @@ impl NodeRequest {
         let record = match self.clone() {
             Self::Failures => return String::new(),
             Self::Sessions { filter, limit } => RequestRecord::Sessions { filter, limit },
+            Self::Connected { devices } => RequestRecord::Connected { devices },
             Self::CloseSessions { filter } => RequestRecord::CloseSessions { filter },
             Self::LiveEvidence(TrustChange { today, proposed }) => RequestRecord::LiveEvidence {
                 today: TrustRecord::of(&today),
@@ -90,6 +98,7 @@ impl NodeRequest {
         }
         Some(match serde_json::from_str(text).ok()? {
             RequestRecord::Sessions { filter, limit } => Self::Sessions { filter, limit },
+            RequestRecord::Connected { devices } => Self::Connected { devices },
             RequestRecord::CloseSessions { filter } => Self::CloseSessions { filter },
             RequestRecord::LiveEvidence { today, proposed } => {
                 Self::LiveEvidence(TrustChange { today: today.read()?, proposed: proposed.read()? })
@@ -104,6 +113,7 @@ impl NodeRequest {
             Self::Sessions { filter, limit } => {
                 AnswerRecord::Sessions(view.sessions(deployment, filter, *limit))
             }
+            Self::Connected { devices } => AnswerRecord::Connected(view.connected(deployment, devices)),
             Self::CloseSessions { filter } => AnswerRecord::Closed(view.close_sessions(deployment, filter)),
             Self::LiveEvidence(change) => AnswerRecord::LiveEvidence(view.live_evidence(deployment, change)),
         })
@@ -131,7 +141,8 @@ fn written(record: &impl Serialize) -> String {
     serde_json::to_string(record).expect("texts and numbers can be written as JSON")
 }
 
-impl AnswerOfNode for SessionsOfNode {
+/// `None`: the node identifies no devices.
+impl AnswerOfNode for Option<SessionsOfNode> {
     fn read(answer: &str) -> Option<Self> {
         match serde_json::from_str(answer).ok()? {
             AnswerRecord::Sessions(sessions) => Some(sessions),
@@ -140,8 +151,18 @@ impl AnswerOfNode for SessionsOfNode {
     }
 }
 
-/// How many were ended.
-impl AnswerOfNode for u64 {
+/// Which are connected; `None` likewise.
+impl AnswerOfNode for Option<Vec<DeviceId>> {
+    fn read(answer: &str) -> Option<Self> {
+        match serde_json::from_str(answer).ok()? {
+            AnswerRecord::Connected(devices) => Some(devices),
+            _ => None,
+        }
+    }
+}
+
+/// How many were ended; `None` likewise.
+impl AnswerOfNode for Option<u64> {
     fn read(answer: &str) -> Option<Self> {
         match serde_json::from_str(answer).ok()? {
             AnswerRecord::Closed(closed) => Some(closed),
@@ -161,8 +182,6 @@ impl AnswerOfNode for LiveEvidence {
 
 #[cfg(test)]
 mod tests {
-    use certward_pki::DeviceId;
-
     use super::*;
 
     #[test]
@@ -177,8 +196,12 @@ mod tests {
         let change = |today: &ProposedTrust, proposed: &ProposedTrust| {
             NodeRequest::LiveEvidence(TrustChange { today: today.clone(), proposed: proposed.clone() })
         };
-        let mut requests =
-            vec![NodeRequest::Failures, change(&two_way, &one_way), change(&one_way, &two_way)];
+        let mut requests = vec![
+            NodeRequest::Failures,
+            NodeRequest::Connected { devices: vec![DeviceId([7; 16])] },
+            change(&two_way, &one_way),
+            change(&one_way, &two_way),
+        ];
         for filter in filters {
             requests.push(NodeRequest::Sessions { filter: filter.clone(), limit: 20 });
             requests.push(NodeRequest::CloseSessions { filter });
@@ -195,8 +218,9 @@ mod tests {
         }
         // A release before answers every question with failed handshakes.
         let failures = failures_answer(&[]);
-        assert_eq!(SessionsOfNode::read(&failures), None);
-        assert_eq!(u64::read(&failures), None);
+        assert_eq!(Option::<SessionsOfNode>::read(&failures), None);
+        assert_eq!(Option::<Vec<DeviceId>>::read(&failures), None);
+        assert_eq!(Option::<u64>::read(&failures), None);
         assert_eq!(LiveEvidence::read(&failures), None);
     }
 }

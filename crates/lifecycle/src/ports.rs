@@ -1,6 +1,6 @@
 use std::pin::Pin;
 
-use certward_pki::{Material, NoEntryPoint};
+use certward_pki::{DeviceId, Material, NoEntryPoint};
 use certward_store::{AlertReceiver, Deployment, DeploymentId, NodeId, Timestamp};
 
 use crate::{
@@ -37,11 +37,20 @@ pub trait NodeView: Send + Sync + std::fmt::Debug + 'static {
     /// The first of [`NodeView::recent_failures`], without a copy of the others.
     fn newest_failure(&self, deployment: &DeploymentId) -> Option<FailedHandshake>;
 
-    /// Sessions through this node; at most `limit`.
-    fn sessions(&self, deployment: &DeploymentId, filter: &SessionFilter, limit: usize) -> SessionsOfNode;
+    /// Sessions through this node; at most `limit`. `None`: the filter is by device, and this node
+    /// identifies none.
+    fn sessions(
+        &self,
+        deployment: &DeploymentId,
+        filter: &SessionFilter,
+        limit: usize,
+    ) -> Option<SessionsOfNode>;
 
-    /// Ends sessions through this node, and returns how many.
-    fn close_sessions(&self, deployment: &DeploymentId, filter: &SessionFilter) -> u64;
+    /// Those of the devices that have a session through this node. `None`: it identifies no device.
+    fn connected(&self, deployment: &DeploymentId, devices: &[DeviceId]) -> Option<Vec<DeviceId>>;
+
+    /// Ends sessions through this node, and returns how many. `None` as of [`NodeView::sessions`].
+    fn close_sessions(&self, deployment: &DeploymentId, filter: &SessionFilter) -> Option<u64>;
 
     /// What the sessions through this node say of a change; verifies once for each path of issuers,
     /// so not on an async thread.

@@ -1,5 +1,8 @@
 //! The live sessions of a deployment, on every gateway node.
 
+use std::collections::HashSet;
+
+use certward_pki::DeviceId;
 use certward_store::{AuditEntry, DeploymentId, DeploymentRef, NodeId, Scope, StoreError};
 
 use crate::{
@@ -16,6 +19,19 @@ pub struct SessionsOfNodes {
     pub total: u64,
     /// At most as many as wanted, the newest first, by the clocks of the nodes.
     pub sessions: Vec<(NodeId, LiveSession)>,
+    /// Nodes that identify no device, where the filter is by device; theirs are not selected.
+    pub anonymous: Vec<NodeId>,
+    /// Which nodes are missing.
+    pub silent: SilentNodes,
+}
+
+/// Which devices have a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectedDevices {
+    /// Through a node that has answered.
+    pub connected: HashSet<DeviceId>,
+    /// Another device may be connected through a node that has answered and identifies none.
+    pub is_partial: bool,
     /// Which nodes are missing.
     pub silent: SilentNodes,
 }
@@ -25,6 +41,8 @@ pub struct SessionsOfNodes {
 pub struct ClosedSessions {
     /// How many.
     pub closed: u64,
+    /// As of [`SessionsOfNodes`]: their sessions go on.
+    pub anonymous: Vec<NodeId>,
     /// Nodes whose sessions may go on.
     pub silent: SilentNodes,
 }
@@ -47,8 +65,31 @@ impl Lifecycle {
         };
         let answered = self.ask_nodes(AskedNodes::Listed, deployment, &request, own).await?;
         Ok(answered.map(|Answers { answers, silent }| {
+            let (answers, anonymous) = identifying(answers);
             let total = answers.iter().map(|(_, of_node)| of_node.total).sum();
-            SessionsOfNodes { total, sessions: newest_first(answers, limit), silent }
+            SessionsOfNodes { total, sessions: newest_first(answers, limit), anonymous, silent }
+        }))
+    }
+
+    /// Which of the devices have a session, on all gateway nodes. `None`: there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`], only on a node without a gateway.
+    pub async fn connected_devices(
+        &self,
+        deployment: &DeploymentId,
+        devices: &[DeviceId],
+    ) -> Result<Option<ConnectedDevices>, StoreError> {
+        let request = NodeRequest::Connected { devices: devices.to_vec() };
+        let own = {
+            let (deployment, devices) = (deployment.clone(), devices.to_vec());
+            move |view: &dyn NodeView| view.connected(&deployment, &devices)
+        };
+        let answered = self.ask_nodes(AskedNodes::Listed, deployment, &request, own).await?;
+        Ok(answered.map(|Answers { answers, silent }| {
+            let (answers, anonymous) = identifying(answers);
+            let connected = answers.into_iter().flat_map(|(_, of_node)| of_node).collect();
+            ConnectedDevices { connected, is_partial: !anonymous.is_empty(), silent }
         }))
     }
 
@@ -76,14 +117,27 @@ impl Lifecycle {
             move |view: &dyn NodeView| view.close_sessions(&deployment, &filter)
         };
         let answered = self.ask_nodes(AskedNodes::Listed, &deployment.id, &request, own).await?;
-        Ok(answered.map(|Answers { answers, silent }| ClosedSessions {
-            closed: answers.iter().map(|(_, closed)| closed).sum(),
-            silent,
+        Ok(answered.map(|Answers { answers, silent }| {
+            let (answers, anonymous) = identifying(answers);
+            let closed = answers.iter().map(|(_, closed)| closed).sum();
+            ClosedSessions { closed, anonymous, silent }
         }))
     }
 }
 
-/// For the audit: a device by the id of its certificate.
+/// Answers, and the nodes that have none, for they identify no device.
+fn identifying<T>(answers: Vec<(NodeId, Option<T>)>) -> (Vec<(NodeId, T)>, Vec<NodeId>) {
+    let (mut found, mut anonymous) = (Vec::new(), Vec::new());
+    for (node, answer) in answers {
+        match answer {
+            Some(answer) => found.push((node, answer)),
+            None => anonymous.push(node),
+        }
+    }
+    (found, anonymous)
+}
+
+/// For the audit, which is kept for longer than an address: a device by the id of its certificate.
 fn described(filter: &SessionFilter) -> String {
     match filter {
         SessionFilter::All => "all".to_owned(),
@@ -91,7 +145,7 @@ fn described(filter: &SessionFilter) -> String {
             let ids: Vec<String> = devices.iter().map(ToString::to_string).collect();
             format!("of device {}", ids.join(", "))
         }
-        SessionFilter::Address(address) => format!("from {address}"),
+        SessionFilter::Address(_) => "from an address".to_owned(),
     }
 }
 

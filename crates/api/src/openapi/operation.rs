@@ -11,6 +11,7 @@ use crate::settings::Limits;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum CountedAs {
     Read,
+    Page,
     Change,
     Rollback,
     Nothing,
@@ -36,6 +37,7 @@ fn limit(counted: CountedAs) -> Option<certward_store::RequestLimit> {
     let limits = Limits::default();
     match counted {
         CountedAs::Read => Some(limits.reads),
+        CountedAs::Page => Some(limits.pages()),
         CountedAs::Change => Some(limits.changes),
         CountedAs::Rollback => Some(limits.rollbacks),
         CountedAs::Nothing => None,
@@ -48,9 +50,9 @@ fn access(operation: &str) -> (Option<Scope>, CountedAs) {
         "getTls" | "listTlsFailures" | "listTlsVersions" | "getDeviceSummary" | "listSessions" => {
             (Some(Scope::TlsRead), CountedAs::Read)
         }
-        "listDevices" => (Some(Scope::TlsRead), CountedAs::Nothing),
-        "forgetDevice" | "closeSessions" => (Some(Scope::Tls), CountedAs::Nothing),
-        "checkTls" => (Some(Scope::Tls), CountedAs::Read),
+        "listDevices" => (Some(Scope::TlsRead), CountedAs::Page),
+        "forgetDevice" => (Some(Scope::Tls), CountedAs::Nothing),
+        "checkTls" | "closeSessions" => (Some(Scope::Tls), CountedAs::Read),
         "createTls" | "replaceTls" | "deleteTls" => (Some(Scope::Tls), CountedAs::Change),
         "rollbackTls" => (Some(Scope::Tls), CountedAs::Rollback),
         "eraseTlsVersion" => (Some(Scope::Tls), CountedAs::Nothing),

@@ -1,6 +1,9 @@
 //! The devices of a deployment, and their sessions.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use certward_lifecycle::LiveSession;
 use certward_pki::{ClientOffer, DeviceCertificate, DeviceId, IssuerPath, IssuerPathId};
@@ -142,7 +145,7 @@ async fn devices_are_listed_with_all_that_is_known() {
     world.clock.advance(Duration::from_secs(8 * 86_400));
     world.lifecycle.store().prune(Duration::from_secs(1)).await.unwrap();
     assert_eq!(listed(&world, DEVICES).await.json()[0]["address"], Value::Null);
-    world.gateway.absent.store(true, std::sync::atomic::Ordering::SeqCst);
+    world.gateway.absent.store(true, Ordering::SeqCst);
     assert_eq!(listed(&world, DEVICES).await.json()[0]["connected"], false);
 }
 
@@ -241,7 +244,7 @@ async fn sessions_are_listed_and_closed_by_device_and_by_address() {
     assert_eq!(
         all["sessions"][0],
         json!({
-            "node": "node-1", "device": "01".repeat(16), "name": "meter-1", "address": "192.0.2.7:50123",
+            "node": "node-1", "device": "01".repeat(16), "name": "meter-1", "address": "192.0.2.7", "port": 50_123,
             "host": HOST, "listener": "mqtts", "tlsVersion": "1.3", "since": "2026-11-25 11:59:37",
         })
     );
@@ -266,19 +269,60 @@ async fn sessions_are_listed_and_closed_by_device_and_by_address() {
         let answer = world.delete(&format!("{SESSIONS}?{query}")).send().await;
         assert_eq!(
             (answer.status, answer.json()),
-            (200, json!({"closed": closed, "silentNodes": []})),
+            (200, json!({"closed": closed, "anonymousNodes": [], "silentNodes": []})),
             "{query}"
         );
     }
     assert_eq!(listed(&world, SESSIONS).await.json()["total"], 0);
     let audit = listed(&world, "/audit?action=sessions.close").await.json();
     assert_eq!(audit.as_array().unwrap().len(), 4);
-    assert_eq!(audit[0]["detail"], "from 192.0.2.8");
-    world.gateway.absent.store(true, std::sync::atomic::Ordering::SeqCst);
+    // An address is not kept for as long as the audit.
+    assert_eq!(audit[0]["detail"], "from an address");
+    assert_eq!(audit[1]["detail"], format!("of device {}", "01".repeat(16)));
+    world.gateway.absent.store(true, Ordering::SeqCst);
     for (method, path) in [("GET", SESSIONS.to_owned()), ("DELETE", format!("{SESSIONS}?address=192.0.2.8"))]
     {
         let refused = world.request(method, &format!("/public_api/v1{path}")).outcome().await;
         assert_eq!(refused, (404, "NOT_FOUND".to_owned()), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_identifies_no_device_says_neither_connected_nor_closed() {
+    let world = World::new().await;
+    connect(&world).await;
+    world.gateway.anonymous.store(true, Ordering::SeqCst);
+    for device in listed(&world, DEVICES).await.json().as_array().unwrap() {
+        assert_eq!(device.get("connected"), None);
+    }
+    let of_device = format!("{SESSIONS}?device={}", "01".repeat(16));
+    let sessions = listed(&world, &of_device).await.json();
+    assert_eq!((&sessions["total"], &sessions["anonymousNodes"]), (&json!(0), &json!(["node-1"])));
+    let answer = world.delete(&of_device).send().await;
+    assert_eq!(answer.json(), json!({"closed": 0, "anonymousNodes": ["node-1"], "silentNodes": []}));
+    let all = listed(&world, SESSIONS).await.json();
+    assert_eq!((&all["total"], &all["anonymousNodes"]), (&json!(2), &json!([])));
+}
+
+#[tokio::test]
+async fn requests_that_ask_all_nodes_are_limited_each_on_its_own() {
+    let world = World::new().await;
+    connect(&world).await;
+    let close = format!("{SESSIONS}?address=192.0.2.8");
+    for (method, path, limit) in [
+        ("GET", DEVICES, "600"),
+        ("GET", SESSIONS, "60"),
+        ("GET", &format!("{DEVICES}/summary"), "60"),
+        ("DELETE", &close, "60"),
+    ] {
+        let send = async || world.request(method, &format!("/public_api/v1{path}")).send().await;
+        let answer = send().await;
+        assert_eq!(answer.header("ratelimit-limit").as_deref(), Some(limit), "{method} {path}");
+        for _ in 1..60 {
+            assert_eq!(send().await.status, 200, "{method} {path}");
+        }
+        let status = if limit == "60" { 429 } else { 200 };
+        assert_eq!(send().await.status, status, "{method} {path}");
     }
 }
 

@@ -16,7 +16,9 @@ use certward_lifecycle::{
     NodeView, Observation, ProofFailure, Rehearsal, Sending, SessionFilter, SessionsOfNode, SystemEntropy,
     TrustChange,
 };
-use certward_pki::{ClientCertificate, ClientCertificateFacts, HostName, Material, NeededCa, NoEntryPoint};
+use certward_pki::{
+    ClientCertificate, ClientCertificateFacts, DeviceId, HostName, Material, NeededCa, NoEntryPoint,
+};
 use certward_store::{
     Address, AlertReceiver, ApiKey, Deployment, DeploymentId, DeploymentSpec, MasterKey, NodeId, ProjectId,
     Scope, Servers, Session, Store, Timestamp, TlsState, UpstreamList,
@@ -37,15 +39,22 @@ use crate::conformance;
 pub(crate) const BASE: &str = "/public_api/v1";
 pub(crate) const TLS: &str = "/public_api/v1/deployments/ge6a1a75/tls";
 
-/// Can panic in a rehearsal, not be ready, be no gateway, or have sessions.
+/// Can panic in a rehearsal, not be ready, be no gateway, identify no device, or have sessions.
 #[derive(Debug, Default)]
 pub(crate) struct FakeGateway {
     pub(crate) panics: AtomicBool,
     pub(crate) starting: AtomicBool,
     pub(crate) absent: AtomicBool,
+    pub(crate) anonymous: AtomicBool,
     pub(crate) sessions: Mutex<Vec<(DeploymentId, LiveSession)>>,
     /// Its sessions, for any change.
     pub(crate) live: Mutex<LiveEvidence>,
+}
+
+impl FakeGateway {
+    fn is_anonymous(&self, filter: &SessionFilter) -> bool {
+        matches!(filter, SessionFilter::Devices(_)) && self.anonymous.load(Ordering::SeqCst)
+    }
 }
 
 impl Rehearsal for FakeGateway {
@@ -111,19 +120,31 @@ impl NodeView for FakeGateway {
         self.recent_failures(id).into_iter().next()
     }
 
-    fn sessions(&self, id: &DeploymentId, filter: &SessionFilter, limit: usize) -> SessionsOfNode {
+    fn sessions(&self, id: &DeploymentId, filter: &SessionFilter, limit: usize) -> Option<SessionsOfNode> {
+        if self.is_anonymous(filter) {
+            return None;
+        }
         let sessions = self.sessions.lock().unwrap();
         let found: Vec<_> =
             sessions.iter().filter(|(of, session)| of == id && selects(filter, session)).collect();
         let sessions = found.iter().take(limit).map(|(_, session)| session.clone()).collect();
-        SessionsOfNode { total: found.len() as u64, sessions }
+        Some(SessionsOfNode { total: found.len() as u64, sessions })
     }
 
-    fn close_sessions(&self, id: &DeploymentId, filter: &SessionFilter) -> u64 {
+    fn connected(&self, id: &DeploymentId, devices: &[DeviceId]) -> Option<Vec<DeviceId>> {
+        let filter = SessionFilter::Devices(devices.to_vec());
+        let found = self.sessions(id, &filter, usize::MAX)?;
+        Some(found.sessions.iter().filter_map(|session| session.device).collect())
+    }
+
+    fn close_sessions(&self, id: &DeploymentId, filter: &SessionFilter) -> Option<u64> {
+        if self.is_anonymous(filter) {
+            return None;
+        }
         let mut sessions = self.sessions.lock().unwrap();
         let before = sessions.len();
         sessions.retain(|(of, session)| of != id || !selects(filter, session));
-        (before - sessions.len()) as u64
+        Some((before - sessions.len()) as u64)
     }
 
     fn live_evidence(&self, _: &DeploymentId, _: &TrustChange) -> LiveEvidence {

@@ -15,7 +15,8 @@ pub(crate) struct DeviceAnswer {
     pub(crate) last_seen_at: String,
     pub(crate) host: String,
     pub(crate) tls_version: String,
-    pub(crate) connected: bool,
+    /// `None`: not known.
+    pub(crate) connected: Option<bool>,
     pub(crate) address: String,
 }
 

@@ -34,7 +34,7 @@ pub(crate) enum DevicesCommand {
         #[command(flatten)]
         connect: ConnectArgs,
     },
-    /// Forget a device; if it is connected, it is recorded again within the hour
+    /// Forget a device; if it is connected, or connects again, it is recorded again within an hour
     #[command(after_help = "Example: certward devices forget ge6a1a75 5d41402abc4b2a76b9719d911017c592")]
     Forget {
         /// The deployment

@@ -14,15 +14,15 @@ use crate::{
     },
 };
 
-/// The newest first.
+/// The newest first. `None`: the filter is by device, and none is identified.
 pub(crate) fn sessions(
     registry: &Registry,
     kept: DevicesKept,
     deployment: &DeploymentId,
     filter: &SessionFilter,
     limit: usize,
-) -> SessionsOfNode {
-    let filter = SelectedSessions::new(filter, kept);
+) -> Option<SessionsOfNode> {
+    let filter = SelectedSessions::new(filter, kept)?;
     let mut listed = SessionsOfNode::default();
     registry.visit(deployment, |live| {
         if let Some(facts) = live.facts().filter(|facts| filter.selects(facts)) {
@@ -32,17 +32,36 @@ pub(crate) fn sessions(
             }
         }
     });
-    listed
+    Some(listed)
 }
 
-/// Returns how many.
+/// Each device once, however many sessions it has. `None`: none is identified.
+pub(crate) fn connected(
+    registry: &Registry,
+    kept: DevicesKept,
+    deployment: &DeploymentId,
+    devices: &[DeviceId],
+) -> Option<Vec<DeviceId>> {
+    if kept != DevicesKept::Full {
+        return None;
+    }
+    let mut absent: HashSet<DeviceId> = devices.iter().copied().collect();
+    let mut connected = Vec::new();
+    registry.visit(deployment, |live| {
+        let device = live.facts().and_then(|facts| facts.device.as_ref());
+        connected.extend(device.and_then(|device| absent.take(&device.id)));
+    });
+    Some(connected)
+}
+
+/// Returns how many. `None` as of [`sessions`].
 pub(crate) fn close_sessions(
     registry: &Registry,
     kept: DevicesKept,
     deployment: &DeploymentId,
     filter: &SessionFilter,
-) -> u64 {
-    let filter = SelectedSessions::new(filter, kept);
+) -> Option<u64> {
+    let filter = SelectedSessions::new(filter, kept)?;
     let mut closed = 0;
     registry.visit(deployment, |live| {
         if live.facts().is_some_and(|facts| filter.selects(facts)) {
@@ -50,7 +69,7 @@ pub(crate) fn close_sessions(
             closed += 1;
         }
     });
-    closed
+    Some(closed)
 }
 
 enum SelectedSessions {
@@ -60,15 +79,15 @@ enum SelectedSessions {
 }
 
 impl SelectedSessions {
-    fn new(filter: &SessionFilter, kept: DevicesKept) -> Self {
+    /// `None`: no device is identified.
+    fn new(filter: &SessionFilter, kept: DevicesKept) -> Option<Self> {
         match filter {
-            SessionFilter::All => Self::All,
-            SessionFilter::Address(address) => Self::Address(address.to_canonical()),
+            SessionFilter::All => Some(Self::All),
+            SessionFilter::Address(address) => Some(Self::Address(address.to_canonical())),
             SessionFilter::Devices(devices) if kept == DevicesKept::Full => {
-                Self::Devices(devices.iter().copied().collect())
+                Some(Self::Devices(devices.iter().copied().collect()))
             }
-            // No device is identified.
-            SessionFilter::Devices(_) => Self::Devices(HashSet::new()),
+            SessionFilter::Devices(_) => None,
         }
     }
 

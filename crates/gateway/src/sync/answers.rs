@@ -63,7 +63,7 @@ mod tests {
     use certward_lifecycle::{
         FailedHandshake, LiveEvidence, SessionFilter, SessionsOfNode, TrustChange, failures_answer,
     };
-    use certward_pki::NoEntryPoint;
+    use certward_pki::{DeviceId, NoEntryPoint};
     use certward_store::{
         Address, Deployment, DeploymentId, MasterKey, QuestionUrgency, SystemClock, Timestamp,
     };
@@ -93,11 +93,14 @@ mod tests {
         fn newest_failure(&self, _: &DeploymentId) -> Option<FailedHandshake> {
             None
         }
-        fn sessions(&self, _: &DeploymentId, _: &SessionFilter, _: usize) -> SessionsOfNode {
-            SessionsOfNode { total: 7, sessions: Vec::new() }
+        fn sessions(&self, _: &DeploymentId, _: &SessionFilter, _: usize) -> Option<SessionsOfNode> {
+            Some(SessionsOfNode { total: 7, sessions: Vec::new() })
         }
-        fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> u64 {
-            7
+        fn connected(&self, _: &DeploymentId, _: &[DeviceId]) -> Option<Vec<DeviceId>> {
+            None
+        }
+        fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> Option<u64> {
+            Some(7)
         }
         fn live_evidence(&self, _: &DeploymentId, _: &TrustChange) -> LiveEvidence {
             LiveEvidence { sessions: 7, ..LiveEvidence::default() }
@@ -157,6 +160,7 @@ mod tests {
             ("a", "", failures_answer(&[failure()])),
             ("none", "", failures_answer(&[])),
             ("a", all, r#"{"kind":"sessions","answer":{"total":7,"sessions":[]}}"#.to_owned()),
+            ("a", r#"{"kind":"connected","devices":[]}"#, r#"{"kind":"connected","answer":null}"#.to_owned()),
             ("a", r#"{"kind":"closeSessions","filter":"all"}"#, r#"{"kind":"closed","answer":7}"#.to_owned()),
             ("a", r#"{"kind":"of a newer release"}"#, String::new()),
         ] {

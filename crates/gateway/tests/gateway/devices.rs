@@ -43,7 +43,7 @@ async fn accepted(world: &World, device: &Device, name: &str) -> Connection {
 }
 
 fn sessions(world: &World, deployment: &DeploymentId, filter: &SessionFilter) -> Vec<LiveSession> {
-    let listed = world.gateway.sessions(deployment, filter, 100);
+    let listed = world.gateway.sessions(deployment, filter, 100).unwrap();
     assert_eq!(listed.total, listed.sessions.len() as u64);
     listed.sessions
 }
@@ -140,6 +140,7 @@ async fn a_device_is_known_with_its_certificate_host_address_and_version() {
     assert_eq!(of(SessionFilter::Address([127, 0, 0, 2].into())), []);
     assert_eq!(all(world, &id("other")), []);
     let of_one = world.gateway.sessions(deployment, &SessionFilter::All, 1);
+    let of_one = of_one.unwrap();
     assert_eq!((of_one.total, of_one.sessions), (2, vec![second.clone()]));
     // The same certificate, resumed.
     drop(connection);
@@ -229,16 +230,20 @@ async fn sessions_that_an_operator_ends_are_closed_orderly_and_no_others() {
     let listed = all(world, deployment);
     let wanted = listed.iter().find(|session| session.name.as_deref() == Some("closed")).unwrap();
     let filter = SessionFilter::Devices(vec![wanted.device.unwrap()]);
-    assert_eq!(world.gateway.close_sessions(deployment, &filter), 1);
+    assert_eq!(world.gateway.close_sessions(deployment, &filter), Some(1));
     closed.ends_cleanly().await;
     let nowhere = SessionFilter::Address([192, 0, 2, 7].into());
-    assert_eq!(world.gateway.close_sessions(deployment, &nowhere), 0);
+    assert_eq!(world.gateway.close_sessions(deployment, &nowhere), Some(0));
     eventually("one is left", || async { all(world, deployment).len() == 1 }).await;
     assert_eq!(world.metric("certward_gateway_closed_total{reason=\"requested\"}"), 1);
-    assert_eq!(world.gateway.close_sessions(deployment, &SessionFilter::All), 1);
+    assert_eq!(world.gateway.close_sessions(deployment, &SessionFilter::All), Some(1));
     other.ends_cleanly().await;
     // It may come again.
-    drop(fleet.connect("closed").await);
+    let _again = [fleet.connect("closed").await, fleet.connect("closed").await];
+    let device = all(world, deployment)[0].device.unwrap();
+    let unknown = certward_pki::DeviceId([0; 16]);
+    let connected = world.gateway.connected(deployment, &[unknown, device, device]);
+    assert_eq!(connected, Some(vec![device]), "once, with two sessions");
     fleet.world.shut_down().await;
 }
 
@@ -384,6 +389,11 @@ async fn what_the_setting_excludes_is_neither_recorded_nor_listed() {
         let listed = all(world, deployment);
         let [session] = &listed[..] else { panic!("{listed:?}") };
         assert_eq!((session.device, &session.name, session.host.as_deref()), (None, &None, Some(HOST)));
+        let device = certward_pki::DeviceId([0; 16]);
+        let filter = SessionFilter::Devices(vec![device]);
+        assert_eq!(world.gateway.sessions(deployment, &filter, 100), None);
+        assert_eq!(world.gateway.connected(deployment, &[device]), None);
+        assert_eq!(world.gateway.close_sessions(deployment, &filter), None);
         // Judged all the same.
         let today = two_way(&[&fleet.clients]);
         let evidence = fleet.evidence(&today, &two_way(&[&Authority::new("other")]));

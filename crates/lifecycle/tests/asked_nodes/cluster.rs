@@ -6,7 +6,7 @@ use certward_lifecycle::{
     FailedHandshake, FailuresOfNodes, Lifecycle, LifecycleSettings, LiveEvidence, NodeRequest, NodeView,
     Rehearsal, SessionFilter, SessionsOfNode, SilentNodes, SystemEntropy, TrustChange,
 };
-use certward_pki::{Material, NoEntryPoint};
+use certward_pki::{DeviceId, Material, NoEntryPoint};
 use certward_store::{
     Address, Deployment, DeploymentId, MasterKey, NodeId, NodeProcess, Role, Servers, Session, Store,
     StoreError, SystemClock,
@@ -21,7 +21,8 @@ pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 pub(crate) struct FakeGateway {
     pub(crate) node: Option<NodeId>,
     pub(crate) failures: Vec<FailedHandshake>,
-    pub(crate) sessions: SessionsOfNode,
+    /// `None`: it identifies no device.
+    pub(crate) sessions: Option<SessionsOfNode>,
     pub(crate) evidence: LiveEvidence,
 }
 
@@ -51,13 +52,18 @@ impl NodeView for FakeGateway {
         self.failures.first().cloned()
     }
 
-    fn sessions(&self, _: &DeploymentId, _: &SessionFilter, limit: usize) -> SessionsOfNode {
-        let mut sessions = self.sessions.clone();
+    fn sessions(&self, _: &DeploymentId, _: &SessionFilter, limit: usize) -> Option<SessionsOfNode> {
+        let mut sessions = self.sessions.clone()?;
         sessions.sessions.truncate(limit);
-        sessions
+        Some(sessions)
     }
-    fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> u64 {
-        self.sessions.total
+    fn connected(&self, _: &DeploymentId, devices: &[DeviceId]) -> Option<Vec<DeviceId>> {
+        let sessions = &self.sessions.as_ref()?.sessions;
+        let is_connected = |id: &&DeviceId| sessions.iter().any(|session| session.device == Some(**id));
+        Some(devices.iter().filter(is_connected).copied().collect())
+    }
+    fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> Option<u64> {
+        self.sessions.as_ref().map(|sessions| sessions.total)
     }
     fn live_evidence(&self, _: &DeploymentId, _: &TrustChange) -> LiveEvidence {
         self.evidence.clone()

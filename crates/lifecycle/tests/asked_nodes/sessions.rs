@@ -24,7 +24,7 @@ fn session(since: i64) -> LiveSession {
 fn with_sessions(id: &str, since: &[i64]) -> FakeGateway {
     let sessions = since.iter().copied().map(session).collect::<Vec<_>>();
     let sessions = SessionsOfNode { total: sessions.len() as u64, sessions };
-    FakeGateway { node: Some(name(id)), sessions, ..FakeGateway::default() }
+    FakeGateway { node: Some(name(id)), sessions: Some(sessions), ..FakeGateway::default() }
 }
 
 /// Each session in a network of its own.
@@ -71,6 +71,25 @@ async fn sessions_of_all_nodes_are_listed_newest_first_and_the_rest_is_counted()
         let listed = asked.lifecycle.sessions(&d, &all, 1).await.unwrap().unwrap();
         assert_eq!((listed.sessions.len(), listed.total), (1, 4));
     }
+}
+
+#[tokio::test]
+async fn a_node_that_identifies_no_device_is_named_and_leaves_open_which_are_connected() {
+    let cluster = Cluster::new().await;
+    let first = cluster.joined_with(with_sessions("n1", &[10, 20])).await;
+    let second = cluster.joined_with(with_sessions("n2", &[30])).await;
+    let _answering = [second.answers(None)];
+    let (known, unknown) = (DeviceId([7; 16]), DeviceId([8; 16]));
+    let filter = SessionFilter::Devices(vec![known]);
+    let connected =
+        async || first.lifecycle.connected_devices(&deployment(), &[known, unknown]).await.unwrap().unwrap();
+    assert_eq!((connected().await.connected, connected().await.is_partial), ([known].into(), false));
+    let anonymous = FakeGateway { node: Some(name("n3")), ..FakeGateway::default() };
+    let third = cluster.joined_with(anonymous).await;
+    let _answers = third.answers(None);
+    assert_eq!((connected().await.connected, connected().await.is_partial), ([known].into(), true));
+    let listed = first.lifecycle.sessions(&deployment(), &filter, 10).await.unwrap().unwrap();
+    assert_eq!((listed.total, listed.anonymous, listed.silent), (3, vec![name("n3")], names(&[])));
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use certward_lifecycle::{
     NewDeployment, NodeView, Observation, ProofFailure, Rehearsal, SessionFilter, SessionsOfNode,
     SystemEntropy, TlsView, TrustChange,
 };
-use certward_pki::{HostName, KEEP, Material, NoEntryPoint, Text, Upload};
+use certward_pki::{DeviceId, HostName, KEEP, Material, NoEntryPoint, Text, Upload};
 use certward_store::{
     Address, ApiKey, Deployment, DeploymentId, DeploymentRef, DeploymentSpec, Generation, MasterKey, NodeId,
     Session, Store, Timestamp, TrustScope, UpstreamList, Version,
@@ -93,12 +93,16 @@ impl NodeView for FakeGateway {
         None
     }
 
-    fn sessions(&self, _: &DeploymentId, _: &SessionFilter, _: usize) -> SessionsOfNode {
-        SessionsOfNode::default()
+    fn sessions(&self, _: &DeploymentId, _: &SessionFilter, _: usize) -> Option<SessionsOfNode> {
+        None
     }
 
-    fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> u64 {
-        0
+    fn connected(&self, _: &DeploymentId, _: &[DeviceId]) -> Option<Vec<DeviceId>> {
+        None
+    }
+
+    fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> Option<u64> {
+        None
     }
 
     fn live_evidence(&self, _: &DeploymentId, _: &TrustChange) -> LiveEvidence {

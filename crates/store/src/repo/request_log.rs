@@ -32,6 +32,10 @@ pub enum Method {
     Check,
     /// GET of projects and deployments.
     Neighbours,
+    /// GET of a list that comes in many pages.
+    Pages,
+    /// DELETE of sessions.
+    CloseSessions,
 }
 
 /// A limit of requests per window.
@@ -93,6 +97,8 @@ fn scope(key: &ApiKey, method: Method, subject: &str) -> String {
         Method::Rollback => "rollback",
         Method::Check => "check",
         Method::Neighbours => "neighbours",
+        Method::Pages => "pages",
+        Method::CloseSessions => "close-sessions",
     };
     format!("{}/{method}/{}", key.as_str(), row::storable(subject))
 }

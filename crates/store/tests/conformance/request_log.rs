@@ -58,9 +58,16 @@ async fn each_key_subject_and_method_is_counted_on_its_own(world: World) {
     let limit = RequestLimit { requests: 1, window: HOUR };
     for name in ["k1", "k2"] {
         for subject in ["d1", "d2", ""] {
-            for method in
-                [Method::Get, Method::Post, Method::Put, Method::Delete, Method::Check, Method::Neighbours]
-            {
+            for method in [
+                Method::Get,
+                Method::Post,
+                Method::Put,
+                Method::Delete,
+                Method::Check,
+                Method::Neighbours,
+                Method::Pages,
+                Method::CloseSessions,
+            ] {
                 let hit = async || {
                     world.store.admit(&key(name), subject, method, limit).await.expect("decided").admitted
                 };

@@ -14,8 +14,9 @@ use crate::{
     path_id::PathId,
 };
 
-/// Forgets a device with all that is kept of it. A connected device is recorded again within the
-/// hour: close its sessions and remove its access first. Needs scope `tls`.
+/// Forgets a device with all that is kept of it. One that is connected, or connects again, is
+/// recorded again within an hour, by nodes whose `devices` is `full`: remove its access and close its
+/// sessions first. Needs scope `tls`.
 #[utoipa::path(delete, path = "/deployments/{id}/devices/{device}", tag = "devices", operation_id = "forgetDevice",
     params(("id" = DeploymentIdText, Path, description = "The deployment's id."),
         ("device" = DeviceIdText, Path, description = "The device's id.")),

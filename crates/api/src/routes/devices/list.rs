@@ -5,16 +5,16 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use certward_lifecycle::{Lifecycle, SessionFilter, SilentNodes};
+use certward_lifecycle::{ConnectedDevices, Lifecycle, SilentNodes};
 use certward_pki::DeviceId;
-use certward_store::{DeploymentId, Scope, SeenDevice, StoreError, Timestamp};
+use certward_store::{DeploymentId, Method, Scope, SeenDevice, StoreError, Timestamp};
 use http::Uri;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
     auth::Caller,
-    context::Shared,
+    context::{Context, Shared},
     error::Error,
     openapi::vocabulary::{
         AddressText, CertificateNameText, DeploymentIdText, DeviceIdText, FingerprintText, HostText,
@@ -24,9 +24,6 @@ use crate::{
     path_id::PathId,
     silent_nodes, wire_time,
 };
-
-/// Of each device on a page. More than one is rare; without a bound, one device could hide others.
-const SESSIONS_OF_A_DEVICE: usize = 4;
 
 /// A device with a client certificate whose broker answered it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -63,8 +60,11 @@ pub(crate) struct DeviceBody {
     host: Option<String>,
     #[schema(value_type = TlsVersionText)]
     tls_version: String,
-    /// Whether it has a session now, through a node that has answered.
-    connected: bool,
+    /// Whether it has a session now, through a node that has answered; absent where that is not
+    /// known, for `devices` of a node is not `full`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    connected: Option<bool>,
     /// The address that it came from last; kept for 7 days.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<AddressText>)]
@@ -72,7 +72,7 @@ pub(crate) struct DeviceBody {
 }
 
 /// The devices with a client certificate whose broker answered them in the last 90 days, by id.
-/// Needs scope `tls:read`.
+/// Counted on its own. Needs scope `tls:read`.
 #[utoipa::path(get, path = "/deployments/{id}/devices", tag = "devices", operation_id = "listDevices",
     params(("id" = DeploymentIdText, Path, description = "The deployment's id."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many at most; 100 when absent."),
@@ -88,44 +88,50 @@ pub(crate) async fn list(
     uri: Uri,
 ) -> Result<Response, Error> {
     let deployment = api.deployment(&caller, Some(Scope::TlsRead), &id).await?;
-    let query = ListQuery::read(&uri)?;
+    let subject = format!("{}/devices", deployment.id);
+    api.limited(&caller, &subject, Method::Pages, page(&api, &deployment.id, &uri)).await
+}
+
+async fn page(api: &Context, deployment: &DeploymentId, uri: &Uri) -> Result<Response, Error> {
+    let query = ListQuery::read(uri)?;
     let limit = query.limit()?;
     let after = query.parameter("after", AFTER_FAULT, DeviceId::parse)?;
-    let devices = api.lifecycle.store().read().devices(&deployment.id, after, limit).await?;
-    let (connected, silent) = connected(&api.lifecycle, &deployment.id, &devices).await?;
+    let devices = api.lifecycle.store().read().devices(deployment, after, limit).await?;
+    let ConnectedDevices { connected, is_partial, silent } =
+        connected(&api.lifecycle, deployment, &devices).await?;
     let next = devices.last().filter(|_| devices.len() == limit as usize);
     let mut headers = next.map(|last| query.next_after(&last.id.to_string())).unwrap_or_default();
     silent_nodes::add_header(&mut headers, &silent);
     let bodies: Vec<_> = devices
         .into_iter()
         .map(|device| {
-            let connected = connected.contains(&device.id);
+            let connected = match connected.contains(&device.id) {
+                false if is_partial => None,
+                known => Some(known),
+            };
             DeviceBody::of(device, connected)
         })
         .collect();
     Ok((headers, Json(bodies)).into_response())
 }
 
-/// Which of them have a session now.
+/// Which of them have a session now; no node is asked of none.
 async fn connected(
     lifecycle: &Lifecycle,
     deployment: &DeploymentId,
     devices: &[SeenDevice],
-) -> Result<(HashSet<DeviceId>, SilentNodes), StoreError> {
-    let none = || (HashSet::new(), SilentNodes::These(Vec::new()));
-    if devices.is_empty() {
-        return Ok(none());
-    }
-    let filter = SessionFilter::Devices(devices.iter().map(|device| device.id).collect());
-    let of_nodes = lifecycle.sessions(deployment, &filter, devices.len() * SESSIONS_OF_A_DEVICE).await?;
-    Ok(of_nodes.map_or_else(none, |found| {
-        let ids = found.sessions.iter().filter_map(|(_, session)| session.device);
-        (ids.collect(), found.silent)
+) -> Result<ConnectedDevices, StoreError> {
+    let ids: Vec<DeviceId> = devices.iter().map(|device| device.id).collect();
+    let found = if ids.is_empty() { None } else { lifecycle.connected_devices(deployment, &ids).await? };
+    Ok(found.unwrap_or_else(|| ConnectedDevices {
+        connected: HashSet::new(),
+        is_partial: false,
+        silent: SilentNodes::These(Vec::new()),
     }))
 }
 
 impl DeviceBody {
-    fn of(device: SeenDevice, connected: bool) -> Self {
+    fn of(device: SeenDevice, connected: Option<bool>) -> Self {
         let shown = |at: Timestamp| wire_time::to_the_second(at.to_time());
         Self {
             id: device.id.to_string(),

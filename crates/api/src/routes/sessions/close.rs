@@ -3,7 +3,8 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use certward_store::Scope;
+use certward_lifecycle::ClosedSessions;
+use certward_store::{Method, Scope};
 use http::Uri;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -25,6 +26,10 @@ use crate::{
 #[schema(as = ClosedSessions)]
 pub(crate) struct ClosedSessionsBody {
     closed: u64,
+    /// With `device`: nodes that identify no devices, for `devices` is not `full` there, and whose
+    /// sessions go on.
+    #[schema(value_type = Vec<NodeIdText>)]
+    anonymous_nodes: Vec<String>,
     /// Nodes with a gateway that have not answered, and whose sessions may go on; `*` for all but
     /// the one that answers.
     #[schema(value_type = Vec<NodeIdText>)]
@@ -32,7 +37,8 @@ pub(crate) struct ClosedSessionsBody {
 }
 
 /// Closes the sessions of a device, or those from an address, on all nodes with a gateway. Devices
-/// may connect again. 404 `NOT_FOUND` if no node has a gateway. Needs scope `tls`.
+/// may connect again. Counted on its own. 404 `NOT_FOUND` if no node has a gateway. Needs scope
+/// `tls`.
 #[utoipa::path(delete, path = "/deployments/{id}/sessions", tag = "devices", operation_id = "closeSessions",
     params(("id" = DeploymentIdText, Path, description = "The deployment's id."),
         ("device" = Option<DeviceIdText>, Query, description = "Those of this device; either this or `address`."),
@@ -45,10 +51,18 @@ pub(crate) async fn close(
     uri: Uri,
 ) -> Result<Response, Error> {
     let deployment = api.deployment(&caller, Some(Scope::Tls), &id).await?;
-    let filter = filter(&ListQuery::read(&uri)?)?.ok_or_else(no_filter)?;
-    let closed = api.lifecycle.close_sessions(caller.requester(), &deployment.reference(), &filter).await?;
-    let closed = closed.ok_or_else(no_gateway)?;
-    let body =
-        ClosedSessionsBody { closed: closed.closed, silent_nodes: silent_nodes::named(&closed.silent) };
-    Ok(Json(body).into_response())
+    let subject = format!("{}/sessions", deployment.id);
+    api.limited(&caller, &subject, Method::CloseSessions, async {
+        let filter = filter(&ListQuery::read(&uri)?)?.ok_or_else(no_filter)?;
+        let closed =
+            api.lifecycle.close_sessions(caller.requester(), &deployment.reference(), &filter).await?;
+        let ClosedSessions { closed, anonymous, silent } = closed.ok_or_else(no_gateway)?;
+        let body = ClosedSessionsBody {
+            closed,
+            anonymous_nodes: anonymous.iter().map(ToString::to_string).collect(),
+            silent_nodes: silent_nodes::named(&silent),
+        };
+        Ok(Json(body).into_response())
+    })
+    .await
 }

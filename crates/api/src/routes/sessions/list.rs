@@ -33,6 +33,10 @@ pub(crate) struct SessionsBody {
     /// The newest first.
     #[schema(max_items = 1000)]
     sessions: Vec<SessionBody>,
+    /// With `device`: nodes that identify no devices, for `devices` is not `full` there, and whose
+    /// sessions are not in the list.
+    #[schema(value_type = Vec<NodeIdText>)]
+    anonymous_nodes: Vec<String>,
     /// Nodes with a gateway that have not answered; `*` for all but the one that answers.
     #[schema(value_type = Vec<NodeIdText>)]
     silent_nodes: Vec<String>,
@@ -54,9 +58,11 @@ pub(crate) struct SessionBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<CertificateNameText>)]
     name: Option<Box<str>>,
-    /// The address and port that it came from.
+    /// The IP address that it came from.
     #[schema(value_type = AddressText)]
     address: String,
+    /// The port that it came from.
+    port: u16,
     /// The deployment's host that it asked for; absent if it asked for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<HostText>)]
@@ -70,8 +76,9 @@ pub(crate) struct SessionBody {
     since: String,
 }
 
-/// The sessions of a deployment on all nodes with a gateway, newest first. Nodes that do not answer
-/// within a second are named. Counted on its own. 404 `NOT_FOUND` if no node has a gateway. Needs
+/// The sessions of a deployment on all nodes with a gateway, newest first; without pages, for
+/// sessions come and go: `device` and `address` find further ones. Nodes that do not answer within a
+/// second are named. Counted on its own. 404 `NOT_FOUND` if no node has a gateway. Needs
 /// scope `tls:read`.
 #[utoipa::path(get, path = "/deployments/{id}/sessions", tag = "devices", operation_id = "listSessions",
     params(("id" = DeploymentIdText, Path, description = "The deployment's id."),
@@ -99,9 +106,10 @@ pub(crate) async fn list(
 
 impl From<SessionsOfNodes> for SessionsBody {
     fn from(found: SessionsOfNodes) -> Self {
-        let SessionsOfNodes { total, sessions, silent } = found;
+        let SessionsOfNodes { total, sessions, anonymous, silent } = found;
         let sessions = sessions.into_iter().map(|(node, session)| SessionBody::of(&node, session)).collect();
-        Self { total, sessions, silent_nodes: silent_nodes::named(&silent) }
+        let anonymous_nodes = anonymous.iter().map(ToString::to_string).collect();
+        Self { total, sessions, anonymous_nodes, silent_nodes: silent_nodes::named(&silent) }
     }
 }
 
@@ -111,7 +119,8 @@ impl SessionBody {
             node: node.to_string(),
             device: session.device.map(|id| id.to_string()),
             name: session.name,
-            address: session.address.to_string(),
+            address: session.address.ip().to_string(),
+            port: session.address.port(),
             host: session.host,
             listener: session.listener,
             tls_version: session.tls_version,

@@ -21,7 +21,9 @@ pub(super) async fn run(id: &str, device: &str, connect: &ConnectArgs) -> anyhow
     })?;
     if !connect.json {
         output::say(&format!("Forgot the device {device}."))?;
-        output::note("If it is connected, it is recorded again within the hour.");
+        output::note(
+            "If it is connected, or connects again, nodes whose devices is \"full\" record it again within an hour.",
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -89,7 +89,7 @@ fn cells(device: &DeviceAnswer) -> [&str; COLUMNS.len()] {
         &device.last_seen_at,
         &device.host,
         &device.tls_version,
-        if device.connected { "true" } else { "false" },
+        device.connected.map_or("", |connected| if connected { "true" } else { "false" }),
         &device.address,
     ]
 }
@@ -106,7 +106,11 @@ fn table(devices: &[DeviceAnswer], now: Timestamp) -> TextTable {
         "ADDRESS",
     ]);
     for device in devices {
-        let connected = if device.connected { ("yes", Some(Tone::Good)) } else { ("no", None) };
+        let connected = match device.connected {
+            Some(true) => ("yes", Some(Tone::Good)),
+            Some(false) => ("no", None),
+            None => ("", None),
+        };
         let has_ended = api_time::parse(&device.not_after).is_some_and(|end| end <= now);
         table.toned_row([
             (&device.id, None),
@@ -136,6 +140,8 @@ mod tests {
              "notAfter": "2034-05-22 03:00:00", "host": "a.example", "tlsVersion": "1.3", "address": "192.0.2.1"},
             {"id": "02", "name": "m\u{1b}", "connected": false, "lastSeenAt": "2034-04-01 03:00:00",
              "notAfter": "2034-04-10 03:00:00", "tlsVersion": "1.2"},
+            {"id": "03", "name": "m", "lastSeenAt": "2034-04-01 03:00:00",
+             "notAfter": "2034-04-12 03:00:00", "tlsVersion": "1.2"},
         ]))
         .unwrap();
         let now = Timestamp::from_time(datetime!(2034-04-11 03:00:00 UTC));
@@ -143,7 +149,8 @@ mod tests {
             table(&devices, now).text(),
             "ID  NAME     CONNECTED  LAST SEEN    CERTIFICATE ENDS   HOST       TLS  ADDRESS\n\
              01  meter-1  yes        1 hour ago   in 41 days         a.example  1.3  192.0.2.1\n\
-             02  m\\u{1b}  no         10 days ago  expired 1 day ago  -          1.2  -"
+             02  m\\u{1b}  no         10 days ago  expired 1 day ago  -          1.2  -\n\
+             03  m        -          10 days ago  in 1 day           -          1.2  -"
         );
     }
 }
