@@ -130,7 +130,7 @@ async fn a_device_is_known_with_its_certificate_host_address_and_version() {
     assert_eq!((first.tls_version.as_str(), second.tls_version.as_str()), ("1.2", "1.3"));
     assert_eq!((first.listener.as_str(), first.address), ("mqtts", connection.local_address()));
     assert!(first.since >= before && second.since <= world.clock.now());
-    let hosts: BTreeSet<_> = fleet.evidence(&one_way()).hosts.into_iter().collect();
+    let hosts: BTreeSet<_> = fleet.evidence(&one_way(), &one_way()).hosts.into_iter().collect();
     assert_eq!(hosts, BTreeSet::from([(HOST.into(), 1), ("*.w.test".into(), 1)]));
     // By device, and by address.
     let of = |filter| sessions(world, deployment, &filter);
