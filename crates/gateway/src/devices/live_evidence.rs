@@ -173,24 +173,31 @@ mod tests {
 
     use certward_lifecycle::ProposedTrust;
     use certward_pki::{ClientTrust, DeviceIdentity, TlsType};
-    use certward_store::Timestamp;
+    use certward_store::{DeploymentRef, Generation, ProjectId, Timestamp};
     use certward_test_support::{Authority, Leaf};
 
     use super::*;
-    use crate::Protocol;
+    use crate::{Protocol, session::session_facts::OfferCount};
 
     const NOW: Timestamp = Timestamp(1_790_000_000_000);
 
     fn session(device: Option<Arc<DeviceCertificate>>, address: [u8; 4]) -> SessionFacts {
+        let id = DeploymentId::parse("d").unwrap();
         SessionFacts {
+            deployment: Arc::new(DeploymentRef {
+                id,
+                project: ProjectId::default_project(),
+                born: Generation(1),
+            }),
             device,
             address: SocketAddr::from((address, 50_000)),
             host: None,
+            is_below_wildcard: false,
             protocol: Protocol::Mqtts,
             tls_version: "1.3",
             offer: None,
             since: NOW,
-            is_counted: false,
+            count: OfferCount::default(),
         }
     }
 

@@ -52,7 +52,7 @@ impl Impact {
             };
         }
         let may_refuse = new.trust.may_refuse_more_than(&old.trust) || impact.key_kind_changed.is_some();
-        let is_unknown = evidence.is_incomplete() && may_refuse;
+        let is_unknown = may_refuse && (evidence.is_incomplete() || live.not_judged > 0);
         impact.severity = impact.judged(is_share_severe || is_unknown);
         Some(impact)
     }
@@ -229,6 +229,10 @@ mod tests {
         let n2 = NodeId::parse("n2").unwrap();
         let silent = || ImpactEvidence { silent: SilentNodes::These(vec![n2.clone()]), ..no_evidence() };
         let unknown_path = || ImpactEvidence { without_example: 3, ..no_evidence() };
+        let unjudged = || ImpactEvidence {
+            live: LiveEvidence { sessions: 5, not_judged: 5, ..LiveEvidence::default() },
+            ..no_evidence()
+        };
         let b_asked = || ImpactEvidence { hosts: vec![host("b.example.com")], ..no_evidence() };
         let without_b = Upload { has_second_host: false, ..RENEWED };
         let other_root = Upload { has_second_root: true, ..RENEWED };
@@ -282,6 +286,14 @@ mod tests {
             ("back to what all verify", p384, RENEWED, offers(500), Some(Notable)),
             ("a fleet of one network cannot verify, beside another", RENEWED, p384, beside(1), Some(Severe)),
             ("one of three networks cannot verify", RENEWED, p384, beside(2), Some(Notable)),
+            ("sessions that cannot be judged, and a renewal", two_way, two_way, unjudged(), Some(Unaffected)),
+            (
+                "sessions that cannot be judged, and another client CA",
+                two_way,
+                other_ca,
+                unjudged(),
+                Some(Severe),
+            ),
             ("a silent node, and an ordinary renewal", two_way, two_way, silent(), Some(Unaffected)),
             ("a silent node, and another client CA", two_way, other_ca, silent(), Some(Severe)),
             ("a silent node, and two-way", RENEWED, two_way, silent(), Some(Severe)),

@@ -117,7 +117,9 @@ impl Impact {
             ));
         }
         if reasons.is_empty() {
-            reasons.push("nodes have not answered, and may have devices that would be refused".to_owned());
+            reasons.push(
+                "nodes have not answered, or could not judge all devices: some may be refused".to_owned(),
+            );
         }
         reasons
     }

@@ -26,7 +26,7 @@ use crate::{
 /// Sessions now.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = Sessions)]
+#[schema(as = SessionList)]
 pub(crate) struct SessionsBody {
     /// How many there are; the list may be shorter.
     total: u64,
