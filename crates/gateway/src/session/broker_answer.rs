@@ -1,7 +1,8 @@
 //! Whether a broker's first bytes accept the device, which makes it a known one.
 //!
 //! A CONNACK with code 0 (MQTT 5.0 §3.2, 3.1.1 §3.2), after any AUTH of an enhanced authentication
-//! (MQTT 5.0 §4.12); on a WebSocket it is in frames. Read byte by byte, so that nothing is buffered.
+//! (MQTT 5.0 §4.12); on a WebSocket it is in frames. Read byte by byte: nothing is
+//! buffered.
 
 use crate::{
     Protocol,
