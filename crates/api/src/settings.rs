@@ -55,8 +55,8 @@ pub struct CertificateFiles {
 /// Requests of one API key to one deployment, per method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// GET of the certificate, `/check`, GETs of projects and deployments, DELETE of sessions: 60 in
-    /// 60 minutes.
+    /// GET of the certificate, `/check`, GETs of projects and deployments, DELETE of sessions: 60
+    /// in 60 minutes.
     pub reads: RequestLimit,
     /// POST, PUT and DELETE of the certificate: 6 in 60 minutes.
     pub changes: RequestLimit,

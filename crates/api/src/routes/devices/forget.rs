@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// Forgets a device with all that is kept of it. One that is connected, or connects again, is
-/// recorded again within an hour, by nodes whose `devices` is `full`: remove its access and close its
-/// sessions first. Needs scope `tls`.
+/// recorded again within an hour, by nodes whose `devices` is `full`: remove its access and close
+/// its sessions first. Needs scope `tls`.
 #[utoipa::path(delete, path = "/deployments/{id}/devices/{device}", tag = "devices", operation_id = "forgetDevice",
     params(("id" = DeploymentIdText, Path, description = "The deployment's id."),
         ("device" = DeviceIdText, Path, description = "The device's id.")),

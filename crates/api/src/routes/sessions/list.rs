@@ -77,9 +77,9 @@ pub(crate) struct SessionBody {
 }
 
 /// The sessions of a deployment on all nodes with a gateway, newest first; without pages, for
-/// sessions come and go: `device` and `address` find further ones. Nodes that do not answer within a
-/// second are named. Counted on its own. 404 `NOT_FOUND` if no node has a gateway. Needs
-/// scope `tls:read`.
+/// sessions come and go: `device` and `address` find further ones. Nodes that do not answer within
+/// a second are named. Counted on its own. 404 `NOT_FOUND` if no node has a gateway. Needs scope
+/// `tls:read`.
 #[utoipa::path(get, path = "/deployments/{id}/sessions", tag = "devices", operation_id = "listSessions",
     params(("id" = DeploymentIdText, Path, description = "The deployment's id."),
         ("device" = Option<DeviceIdText>, Query, description = "Only those of this device."),
