@@ -9,9 +9,7 @@ use certward_lifecycle::{
     AlertMessage, Handling, Impact, ImpactSeverity, RefusedShare, TlsError, alert_summary,
 };
 use certward_pki::{ClientTrust, DeviceCertificate, DeviceId, DeviceIdentity, Upload};
-use certward_store::{
-    Alert, AlertPage, DeploymentId, DeploymentRef, DeviceBatch, DeviceSighting, HostSighting, Timestamp,
-};
+use certward_store::{Alert, AlertPage, DeploymentRef, DeviceBatch, DeviceSighting, HostSighting, Timestamp};
 use certward_test_support::Leaf;
 use support::{Authority, HOST, Uploads, World};
 
@@ -197,7 +195,7 @@ async fn an_alert_counts_devices_and_names_none() {
     let (old, kept) = (Authority::new("Old CA"), Authority::new("Kept CA"));
     world.create(server.two_way(&[&old])).await;
     let now = world.lifecycle.store().clock().now();
-    record(&world, vec![sighting(&world.id, device(&old.client("secret-name"), &old), now)]).await;
+    record(&world, vec![sighting(&world.this().await, device(&old.client("secret-name"), &old), now)]).await;
     let another_root = Authority::new("Another root");
     let deployment = world.deployment().await;
     let upload = Arc::new(another_root.two_way(&[&kept]));

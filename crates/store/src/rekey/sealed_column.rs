@@ -114,13 +114,18 @@ mod tests {
     use crate::{Address, MasterKey, Store, SystemClock};
 
     /// Byte strings that are not sealed.
-    const PLAIN: [(&str, &str); 9] = [
+    const PLAIN: [(&str, &str); 14] = [
         ("api_key", "digest"),
         ("audit", "mac"),
         ("audit", "master_key"),
         ("audit_mark", "mac"),
         ("audit_mark", "master_key"),
         ("audit_mark", "row_mac"),
+        ("device", "id"),
+        ("device", "path"),
+        ("issuer_path", "example"),
+        ("issuer_path", "path"),
+        ("offer_day", "offer"),
         ("version", "chain"),
         ("version", "client_cas"),
         ("version", "trust_scope"),

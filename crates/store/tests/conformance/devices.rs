@@ -271,7 +271,7 @@ async fn paths_count_the_devices_that_are_valid_and_lately_seen(world: World) {
 }
 
 async fn a_device_with_many_paths_leaves_room_for_others(world: World) {
-    let (a, at) = (world.deployment("a").await.id, now(&world).await);
+    let (a, at) = (world.deployment("a").await.reference(), now(&world).await);
     let other = path(0, 2, at.after(DAY));
     record_devices(&world, vec![sighting(&a, 2, &other, at)]).await;
     let last = ISSUER_PATHS_MAX as u16 + 20;
@@ -281,11 +281,11 @@ async fn a_device_with_many_paths_leaves_room_for_others(world: World) {
     }
     let new = path(last + 1, 3, at.after(DAY));
     record_devices(&world, vec![sighting(&a, 3, &new, at)]).await;
-    let paths = world.store.read().known_paths(&a, at).await.expect("read");
+    let paths = world.store.read().known_paths(&a.id, at).await.expect("read");
     let with_devices: Vec<_> =
         paths.iter().filter(|known| known.devices > 0).map(|known| known.path.id).collect();
     assert_eq!(with_devices, [other.id, path(last, 1, at).id, new.id]);
-    assert_eq!(world.store.read().device_total(&a).await.expect("read").over, 0);
+    assert_eq!(world.store.read().device_total(&a.id).await.expect("read").over, 0);
 }
 
 async fn the_example_of_a_path_ends_last_and_goes_with_its_device(world: World) {
