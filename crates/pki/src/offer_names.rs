@@ -123,7 +123,7 @@ mod tests {
             (cipher_suite_name, 0xc02b, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
             (cipher_suite_name, 0xc0ae, "TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8"),
             (cipher_suite_name, 0x00ff, "TLS_EMPTY_RENEGOTIATION_INFO_SCSV"),
-            (cipher_suite_name, 0xfefe, "0xfefe"),
+            (cipher_suite_name, 0x5e5e, "0x5e5e"),
         ];
         for (name, value, expected) in cases {
             assert_eq!(name(value), expected, "{value:#06x}");

@@ -16,7 +16,7 @@ pub struct Impact {
     /// Known devices besides, of which this is not known: client CAs go, or are asked for, and no
     /// certificate of their path is at hand.
     pub not_judged: u64,
-    /// Some that would be refused: at most [`NAMED_MAX`].
+    /// Some that would be refused: at most [`NAMED_MAX`](crate::NAMED_MAX).
     pub named: Vec<RejectedDevice>,
     /// Hosts that devices ask for, covered by today's leaf and not by the new one; sorted.
     pub hosts_lost: Vec<String>,

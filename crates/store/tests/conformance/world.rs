@@ -31,7 +31,8 @@ pub(crate) const WITHOUT_AUDIT_CHAIN: &str = "DROP INDEX audit_by_position; DROP
 
 pub(crate) const WITHOUT_ROLLBACK: &str =
     "ALTER TABLE version DROP COLUMN accepted_by; ALTER TABLE version DROP COLUMN restores;";
-pub(crate) const WITHOUT_REQUESTS: &str = "ALTER TABLE node_question DROP COLUMN request;";
+pub(crate) const WITHOUT_REQUESTS: &str =
+    "ALTER TABLE node_question DROP COLUMN request; ALTER TABLE node_question DROP COLUMN urgency;";
 pub(crate) const WITHOUT_STOPPED_CHANGES: &str =
     "DROP INDEX alert_by_stopped_deployment; ALTER TABLE alert DROP COLUMN detail;";
 pub(crate) const WITHOUT_DEVICES: &str = "DROP TABLE device; DROP TABLE issuer_path; DROP TABLE device_total;
