@@ -97,7 +97,8 @@ fn a_rollback_disconnects_exactly_the_devices_that_the_earlier_client_cas_do_not
     let mut of_one = scene.connect(&device_one, "one").unwrap();
     let mut of_two = scene.connect(&device_two, "two").unwrap();
 
-    certward(&scene, &["tls", "rollback", Scene::DEPLOYMENT, "--to", &narrow.to_string(), "--wait"]);
+    let back = ["tls", "rollback", Scene::DEPLOYMENT, "--to", &narrow.to_string(), "--wait", "--force"];
+    certward(&scene, &back);
     of_two.wait_closed().expect("closed");
     of_one.ping().expect("it is trusted still");
     scene.connect(&device_two, "again").expect_err("nor by a session ticket");
@@ -141,9 +142,12 @@ fn an_erased_key_is_in_no_file_and_no_rollback_leads_to_it() {
     assert!(!is_in_files(&data, &sealed));
     assert_eq!(statuses(&scene), ["running", "erased"]);
     connected.ping().expect("it is another version's key");
+    let rollback = format!("/deployments/{}/tls/rollback", Scene::DEPLOYMENT);
+    let refused = scene.api().send("POST", &rollback, Some(&serde_json::json!({}))).expect(422);
+    assert_eq!(refused.code(), "VERSION_ERASED");
     let refused = scene.certward.cli(&["tls", "rollback", Scene::DEPLOYMENT]);
     let stderr = String::from_utf8_lossy(&refused.stderr);
-    assert!(refused.status.code() == Some(1) && stderr.contains("VERSION_ERASED"), "{stderr}");
+    assert!(refused.status.code() == Some(1) && stderr.contains("is erased"), "{stderr}");
     let newest = newest(&scene).to_string();
     let refused = scene.certward.cli(&["tls", "erase-version", Scene::DEPLOYMENT, &newest]);
     let stderr = String::from_utf8_lossy(&refused.stderr);
