@@ -143,10 +143,16 @@ impl Lifecycle {
         upload: Arc<Upload>,
         handling: Handling,
     ) -> Result<CheckedUpload, TlsError> {
-        let judgement = self.judged(actor, deployment, upload).await?;
-        let impact = match &judgement.material {
-            Some(material) => self.admitted_impact(actor, deployment, material, handling).await?,
+        let replaced = match deployment.tls.version() {
+            Some(version) => self.store.read().version(&deployment.id, version).await?.map(Arc::new),
             None => None,
+        };
+        let judgement = self.judged(actor, deployment, replaced.clone(), upload).await?;
+        let impact = match (&judgement.material, &replaced) {
+            (Some(material), Some(replaced)) => {
+                self.admitted_impact(actor, deployment, replaced, material, handling).await?
+            }
+            _ => None,
         };
         Ok(CheckedUpload { judgement, impact })
     }
@@ -155,14 +161,11 @@ impl Lifecycle {
         &self,
         actor: &ApiKey,
         deployment: &Deployment,
+        replaced: Option<Arc<Version>>,
         upload: Arc<Upload>,
     ) -> Result<Judgement, TlsError> {
-        let replaced = match deployment.tls.version() {
-            Some(version) => self.store.read().version(&deployment.id, version).await?,
-            None => None,
-        };
         let (lifecycle, deployment) = (self.clone(), deployment.clone());
-        let judge = move || lifecycle.judge(&deployment, replaced.as_ref(), &upload);
+        let judge = move || lifecycle.judge(&deployment, replaced.as_deref(), &upload);
         self.judge_pool.run(actor, judge).await.map_err(|TooMany| TlsError::TooManyUploads)
     }
 
@@ -170,10 +173,11 @@ impl Lifecycle {
         &self,
         actor: &ApiKey,
         deployment: &Deployment,
+        replaced: &Version,
         material: &Material,
         handling: Handling,
     ) -> Result<Option<Impact>, TlsError> {
-        match self.impact(actor, deployment, material).await? {
+        match self.impact(actor, deployment, replaced, material).await? {
             Some(severe) if severe.is_severe() && handling == Handling::Strict => {
                 self.record_stopped_change(actor, deployment, material, &severe).await?;
                 Err(TlsError::ImpactSevere(severe.into()))

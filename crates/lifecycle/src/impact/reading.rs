@@ -1,7 +1,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use certward_pki::{HostName, Material};
-use certward_store::{ApiKey, Deployment, StoreError, Timestamp};
+use certward_store::{ApiKey, Deployment, StoreError, Timestamp, Version};
 
 use super::{
     evidence::ImpactEvidence, known_devices::KnownVerdict, public_material::PublicMaterial, verdict::Impact,
@@ -27,8 +27,8 @@ impl From<StoreError> for ImpactUnread {
 }
 
 impl Lifecycle {
-    /// What a change to `material` would do. `None`: no certificate is set, or nothing is known of
-    /// the deployment's devices.
+    /// What a change from `replaced`, the newest upload, to `material` would do. `None`: nothing is
+    /// known of the deployment's devices.
     ///
     /// # Errors
     /// It cannot be said: the store fails, or too many judgements wait.
@@ -36,13 +36,10 @@ impl Lifecycle {
         &self,
         actor: &ApiKey,
         deployment: &Deployment,
+        replaced: &Version,
         material: &Material,
     ) -> Result<Option<Impact>, ImpactUnread> {
-        let Some(version) = deployment.tls.version() else { return Ok(None) };
-        let Some(replaced) = self.store.read().version(&deployment.id, version).await? else {
-            return Ok(None);
-        };
-        let (old, new) = (PublicMaterial::of_version(&replaced), PublicMaterial::of(material));
+        let (old, new) = (PublicMaterial::of_version(replaced), PublicMaterial::of(material));
         let now = self.store.clock().now();
         let evidence = self.evidence(deployment, &old.trust_change(&new), now).await?;
         if evidence.is_empty() {
