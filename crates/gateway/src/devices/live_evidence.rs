@@ -244,10 +244,10 @@ mod tests {
             let named = judged.named.iter().map(|device| device.name.to_string()).collect::<Vec<_>>();
             (judged.refused, judged.not_judged, named.join(" "))
         };
-        let nobody = (0, 0, String::new());
-        assert_eq!(judged(two_way(&[&ca]), two_way(&[&ca])), nobody);
-        assert_eq!(judged(two_way(&[&ca]), two_way(&[&other, &ca])), nobody);
-        assert_eq!(judged(two_way(&[&ca]), one_way()), nobody);
+        let unaffected = (0, 0, String::new());
+        assert_eq!(judged(two_way(&[&ca]), two_way(&[&ca])), unaffected);
+        assert_eq!(judged(two_way(&[&ca]), two_way(&[&other, &ca])), unaffected);
+        assert_eq!(judged(two_way(&[&ca]), one_way()), unaffected);
         // The intermediate has ended: refused today too.
         assert_eq!(judged(two_way(&[&ca]), two_way(&[&other])), (1, 0, "a".to_owned()));
         assert_eq!(judged(two_way(&[&ca, &other]), two_way(&[&ca])), (1, 0, "c".to_owned()));
