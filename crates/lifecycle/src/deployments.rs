@@ -1,6 +1,6 @@
 use certward_store::{
     AuditEntry, AuditOrigin, CertificateChange, Deployment, DeploymentId, DeploymentPatch, DeploymentRef,
-    DeploymentSpec, ProjectId, Scope, Timestamp, TlsState, VersionId,
+    DeploymentSpec, ProjectId, RevocationMark, Scope, Timestamp, TlsState, VersionId,
 };
 
 use crate::{DeploymentError, Lifecycle, Requester, acting::Acting, boundary, fingerprints, state};
@@ -42,6 +42,8 @@ impl Lifecycle {
             spec: without_duplicates(new.spec),
             created_at: tx.now(),
             tls: TlsState::Absent,
+            revocations: RevocationMark::default(),
+            close_rate: None,
         };
         boundary::check_quota(&mut tx, &self.settings, &deployment.project).await?;
         tx.insert_deployment(&deployment).await??;

@@ -53,6 +53,7 @@ mod pss;
 mod public_key;
 mod public_suffix;
 mod reading;
+mod revocation;
 mod root_change;
 mod rules;
 mod served_chain;
@@ -95,6 +96,9 @@ pub use offer_names::{cipher_suite_name, named_group_name, signature_scheme_name
 pub use private_key::PrivateKey;
 pub use profile::Profile;
 pub use public_key::KeyKind;
+pub use revocation::deny_key::{DenyKey, DenyKeys};
+pub use revocation::deny_list::DenyList;
+pub use revocation::revocations::Revocations;
 pub use root_change::RootChange;
 pub use rules::uncovered_hosts;
 pub use served_chain::ServedChain;

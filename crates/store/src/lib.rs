@@ -54,6 +54,7 @@ pub use model::api_key::ApiKey;
 pub use model::boundary::Boundary;
 pub use model::certificate_change::CertificateChange;
 pub use model::clock::{Clock, SystemClock, Timestamp};
+pub use model::close_rate::{CloseRate, CloseRateError};
 pub use model::connection_limit::{ConnectionLimit, ConnectionLimitError, ConnectionLimits};
 pub use model::deployment::{Deployment, DeploymentRef};
 pub use model::deployment_spec::{DeploymentPatch, DeploymentSpec};
@@ -72,10 +73,12 @@ pub use model::proxy::{Proxy, ProxyProtocol};
 pub use model::receiver::AlertReceiver;
 pub use model::record_bytes::{RecordBytes, RecordBytesError};
 pub use model::request_id::RequestId;
+pub use model::revocation_mark::RevocationMark;
 pub use model::seen_device::{
     DEVICE_ADDRESS_KEPT_FOR, DEVICE_KEPT_FOR, DeviceBatch, DeviceSighting, HostInUse, HostSighting, OfferDay,
     OfferHour, SeenDevice,
 };
+pub use model::session_age::{SessionAge, SessionAgeError};
 pub use model::tls_state::TlsState;
 pub use model::upstream::{Upstream, UpstreamError};
 pub use model::upstream_allow::{UpstreamAllow, UpstreamAllowError};

@@ -21,7 +21,7 @@ use certward_pki::{
 };
 use certward_store::{
     Address, AlertReceiver, ApiKey, Deployment, DeploymentId, DeploymentSpec, MasterKey, NodeId, ProjectId,
-    Scope, Servers, Session, Store, Timestamp, TlsState, UpstreamList,
+    RevocationMark, Scope, Servers, Session, Store, Timestamp, TlsState, UpstreamList,
 };
 use certward_test_support::{HandClock, Leaf, PostgresServer, server_params, unchunked};
 use serde_json::{Value, json};
@@ -285,6 +285,8 @@ impl World {
                 born: generation,
                 generation,
                 tls: TlsState::Absent,
+                revocations: RevocationMark::default(),
+                close_rate: None,
             };
             tx.insert_deployment(&deployment).await.unwrap().unwrap();
         }

@@ -58,7 +58,9 @@ pub(crate) fn reach(listening: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
-    use certward_store::{DeploymentSpec, Generation, ProjectId, Timestamp, TlsState, UpstreamList};
+    use certward_store::{
+        DeploymentSpec, Generation, ProjectId, RevocationMark, Timestamp, TlsState, UpstreamList,
+    };
 
     use super::*;
 
@@ -79,6 +81,8 @@ mod tests {
             born: Generation(1),
             generation: Generation(1),
             tls: TlsState::Absent,
+            revocations: RevocationMark::default(),
+            close_rate: None,
         }
     }
 

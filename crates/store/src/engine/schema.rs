@@ -54,6 +54,7 @@ pub(crate) const STORE: SchemaPart = SchemaPart {
         migration(include_str!("../../migrations/0016_device.sql"), 4),
         migration(include_str!("../../migrations/0017_node_request.sql"), 4),
         migration(include_str!("../../migrations/0018_alert_detail.sql"), 4),
+        migration(include_str!("../../migrations/0019_revocation.sql"), 4),
     ],
 };
 

@@ -1,4 +1,6 @@
-use crate::{DeploymentId, DeploymentSpec, Generation, ProjectId, Timestamp, TlsState};
+use crate::{
+    CloseRate, DeploymentId, DeploymentSpec, Generation, ProjectId, RevocationMark, Timestamp, TlsState,
+};
 
 /// One broker and its hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +19,10 @@ pub struct Deployment {
     pub generation: Generation,
     /// Its certificate's state.
     pub tls: TlsState,
+    /// Its revocations and CRLs.
+    pub revocations: RevocationMark,
+    /// How fast each node ends the sessions that the newest change ends. `None`: at once.
+    pub close_rate: Option<CloseRate>,
 }
 
 /// An incarnation of a deployment: a later one of its id differs.

@@ -2,7 +2,7 @@ use std::fmt;
 
 use certward_pki::{DeviceIdentity, HostName, Profile};
 
-use crate::{ConnectionLimit, ConnectionLimits, Proxy, ProxyProtocol, RecordBytes, UpstreamList};
+use crate::{ConnectionLimit, ConnectionLimits, Proxy, ProxyProtocol, RecordBytes, SessionAge, UpstreamList};
 
 /// A deployment's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct DeploymentSpec {
     pub limits: ConnectionLimits,
     /// The largest TLS record.
     pub record_bytes: RecordBytes,
+    /// How long a session may last. `None`: without end.
+    pub max_session_age: Option<SessionAge>,
 }
 
 /// A change of a [`DeploymentSpec`]; `None` leaves a field.
@@ -48,6 +50,8 @@ pub struct DeploymentPatch {
     pub connections_per_second: Option<Option<ConnectionLimit>>,
     /// For new connections.
     pub record_bytes: Option<RecordBytes>,
+    /// Of live sessions too; `Some(None)`: without end.
+    pub max_session_age: Option<Option<SessionAge>>,
 }
 
 impl DeploymentSpec {
@@ -62,6 +66,7 @@ impl DeploymentSpec {
             proxy: Proxy::default(),
             limits: ConnectionLimits::default(),
             record_bytes: RecordBytes::default(),
+            max_session_age: None,
         }
     }
 }
@@ -71,7 +76,7 @@ impl fmt::Display for DeploymentSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "upstream {}, {} hosts, profile {}, proxy {} {}, {}, records {}",
+            "upstream {}, {} hosts, profile {}, proxy {} {}, {}, records {}, session age {}",
             self.upstream,
             self.hosts.len(),
             self.profile,
@@ -79,6 +84,7 @@ impl fmt::Display for DeploymentSpec {
             self.proxy.identity,
             self.limits,
             self.record_bytes.get(),
+            SessionAge::number(self.max_session_age),
         )
     }
 }
@@ -101,6 +107,7 @@ impl DeploymentPatch {
                 per_second: self.connections_per_second.unwrap_or(spec.limits.per_second),
             },
             record_bytes: self.record_bytes.unwrap_or(spec.record_bytes),
+            max_session_age: self.max_session_age.unwrap_or(spec.max_session_age),
         }
     }
 }

@@ -114,13 +114,14 @@ mod tests {
     use crate::{Address, MasterKey, Store, SystemClock};
 
     /// Byte strings that are not sealed.
-    const PLAIN: [(&str, &str); 14] = [
+    const PLAIN: [(&str, &str); 15] = [
         ("api_key", "digest"),
         ("audit", "mac"),
         ("audit", "master_key"),
         ("audit_mark", "mac"),
         ("audit_mark", "master_key"),
         ("audit_mark", "row_mac"),
+        ("deployment", "revocation_mark"),
         ("device", "id"),
         ("device", "path"),
         ("issuer_path", "example"),

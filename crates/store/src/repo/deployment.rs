@@ -5,8 +5,9 @@ use sqlx::{
 };
 
 use crate::{
-    ConnectionLimit, ConnectionLimits, Deployment, DeploymentId, DeploymentSpec, Generation, HostTaken,
-    ProjectId, Proxy, ProxyProtocol, Reader, RecordBytes, StoreError, Timestamp, TlsState, Tx, UpstreamList,
+    CloseRate, ConnectionLimit, ConnectionLimits, Deployment, DeploymentId, DeploymentSpec, Generation,
+    HostTaken, ProjectId, Proxy, ProxyProtocol, Reader, RecordBytes, RevocationMark, SessionAge, StoreError,
+    Timestamp, TlsState, Tx, UpstreamList,
     engine::{lock, row},
     model::tls_state,
     repo::{broker_trouble, ending, host, upstream_claim},
@@ -16,8 +17,8 @@ use crate::{
 macro_rules! select {
     ($deployments:literal) => {
         concat!(
-            "SELECT d.id, d.project, d.name, d.upstream, d.ws_upstream, d.profile, d.proxy_protocol, d.proxy_identity, d.connections_max, d.connection_rate_max, d.record_bytes, d.created_at, d.born, d.generation, ",
-            "d.tls_state, d.tls_version, d.tls_deadline, d.tls_reason, h.name AS host ",
+            "SELECT d.id, d.project, d.name, d.upstream, d.ws_upstream, d.profile, d.proxy_protocol, d.proxy_identity, d.connections_max, d.connection_rate_max, d.record_bytes, d.max_session_age, d.created_at, d.born, d.generation, ",
+            "d.tls_state, d.tls_version, d.tls_deadline, d.tls_reason, d.revocation_mark, d.close_rate, h.name AS host ",
             "FROM ",
             $deployments,
             " d LEFT JOIN host h ON h.deployment = d.id ORDER BY d.id, h.position"
@@ -115,7 +116,7 @@ impl Tx {
             let query = sqlx::query(
                 "UPDATE deployment SET generation = $2, name = $3, upstream = $4, ws_upstream = $5,
                         profile = $6, proxy_protocol = $7, proxy_identity = $8, connections_max = $9,
-                        connection_rate_max = $10, record_bytes = $11
+                        connection_rate_max = $10, record_bytes = $11, max_session_age = $12
                  WHERE id = $1",
             )
             .bind(deployment.id.as_str())
@@ -258,7 +259,16 @@ fn read(row: &AnyRow) -> Result<Deployment, StoreError> {
         born: Generation(row::integer(row, "born")?),
         generation: Generation(row::integer(row, "generation")?),
         tls: tls_state::read(row)?,
+        revocations: revocation_mark(row)?,
+        close_rate: CloseRate::parse(row::integer(row, "close_rate")?)
+            .map_err(|_| row::unreadable("close_rate"))?,
     })
+}
+
+fn revocation_mark(row: &AnyRow) -> Result<RevocationMark, StoreError> {
+    let bytes = row::bytes_or_null(row, "revocation_mark")?;
+    let mark = bytes.map(|bytes| bytes.try_into().map(RevocationMark)).transpose();
+    Ok(mark.map_err(|_| row::unreadable("revocation_mark"))?.unwrap_or_default())
 }
 
 /// Without the hosts.
@@ -276,6 +286,8 @@ fn spec(row: &AnyRow) -> Result<DeploymentSpec, StoreError> {
         limits: limits(row)?,
         record_bytes: RecordBytes::parse(row::integer(row, "record_bytes")?)
             .map_err(|_| row::unreadable("record_bytes"))?,
+        max_session_age: SessionAge::parse(row::integer(row, "max_session_age")?)
+            .map_err(|_| row::unreadable("max_session_age"))?,
     })
 }
 
@@ -300,9 +312,10 @@ pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> 
     let query = sqlx::query(
         "INSERT INTO deployment (id, project, created_at, born, generation,
                                  tls_state, tls_version, tls_deadline, tls_reason,
+                                 revocation_mark, close_rate,
                                  name, upstream, ws_upstream, profile, proxy_protocol, proxy_identity,
-                                 connections_max, connection_rate_max, record_bytes)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+                                 connections_max, connection_rate_max, record_bytes, max_session_age)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
     )
     .bind(deployment.id.as_str())
     .bind(deployment.project.as_str())
@@ -312,7 +325,9 @@ pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> 
     .bind(tls.state)
     .bind(tls.version)
     .bind(tls.deadline)
-    .bind(tls.reason);
+    .bind(tls.reason)
+    .bind((!deployment.revocations.is_empty()).then(|| deployment.revocations.0.to_vec()))
+    .bind(CloseRate::number(deployment.close_rate));
     bind_spec(query, &deployment.spec).execute(&mut *conn).await?;
     host::write(conn, deployment).await
 }
@@ -322,7 +337,17 @@ type Query<'q> = sqlx::query::Query<'q, Any, AnyArguments>;
 /// The last parameters of a statement.
 fn bind_spec<'q>(query: Query<'q>, spec: &DeploymentSpec) -> Query<'q> {
     // In rows of their own: `host::write`.
-    let DeploymentSpec { hosts: _, name, upstream, ws_upstream, profile, proxy, limits, record_bytes } = spec;
+    let DeploymentSpec {
+        hosts: _,
+        name,
+        upstream,
+        ws_upstream,
+        profile,
+        proxy,
+        limits,
+        record_bytes,
+        max_session_age,
+    } = spec;
     query
         .bind(row::storable(name).into_owned())
         .bind(upstream.to_string())
@@ -333,6 +358,7 @@ fn bind_spec<'q>(query: Query<'q>, spec: &DeploymentSpec) -> Query<'q> {
         .bind(ConnectionLimit::number(limits.at_once))
         .bind(ConnectionLimit::number(limits.per_second))
         .bind(i64::from(record_bytes.get()))
+        .bind(SessionAge::number(*max_session_age))
 }
 
 async fn remove_with_endings(

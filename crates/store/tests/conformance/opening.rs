@@ -4,7 +4,7 @@ use crate::{
     on_both_engines,
     world::{
         WITHOUT_AUDIT_CHAIN, WITHOUT_BOUNDARIES, WITHOUT_DEVICES, WITHOUT_EXPIRY, WITHOUT_REKEY,
-        WITHOUT_ROLLBACK, World, deployment, master_key,
+        WITHOUT_REVOCATIONS, WITHOUT_ROLLBACK, World, deployment, master_key,
     },
 };
 
@@ -65,6 +65,7 @@ async fn a_store_of_the_first_release_is_widened_and_loses_nothing(world: World)
     world.tamper(WITHOUT_AUDIT_CHAIN).await;
     world.tamper(WITHOUT_ROLLBACK).await;
     world.tamper(WITHOUT_DEVICES).await;
+    world.tamper(WITHOUT_REVOCATIONS).await;
     world.tamper("UPDATE schema_version SET version = 1 WHERE part = 'store'").await;
     let store = world.reopen().await;
     let before_it_was_kept = Deployment { born: Generation(0), ..made };

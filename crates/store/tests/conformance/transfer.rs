@@ -17,7 +17,8 @@ use crate::{
     block_on, devices, expiry,
     world::{
         WITHOUT_AUDIT_CHAIN, WITHOUT_BOUNDARIES, WITHOUT_DEVICES, WITHOUT_EXPIRY, WITHOUT_REKEY,
-        WITHOUT_ROLLBACK, World, deployment, host, id, master_key, node, private_key, project, version,
+        WITHOUT_REVOCATIONS, WITHOUT_ROLLBACK, World, deployment, host, id, master_key, node, private_key,
+        project, version,
     },
 };
 
@@ -377,6 +378,7 @@ fn a_store_of_an_earlier_release_is_brought_up_to_date_on_the_way_only() {
         world.tamper(WITHOUT_AUDIT_CHAIN).await;
         world.tamper(WITHOUT_ROLLBACK).await;
         world.tamper(WITHOUT_DEVICES).await;
+        world.tamper(WITHOUT_REVOCATIONS).await;
         world.tamper("UPDATE schema_version SET version = 1 WHERE part = 'store';").await;
         let (_server, url) = target();
         transferred(&world, &url).await.expect("copied");

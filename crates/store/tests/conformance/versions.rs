@@ -4,8 +4,8 @@ use certward_store::{ApiKey, Generation, StoreError, TrustScope, Version, Versio
 use crate::{
     on_both_engines,
     world::{
-        WITHOUT_DEVICES, WITHOUT_REQUESTS, WITHOUT_ROLLBACK, WITHOUT_STOPPED_CHANGES, World, id, private_key,
-        version,
+        WITHOUT_DEVICES, WITHOUT_REQUESTS, WITHOUT_REVOCATIONS, WITHOUT_ROLLBACK, WITHOUT_STOPPED_CHANGES,
+        World, id, private_key, version,
     },
 };
 
@@ -167,7 +167,9 @@ async fn one_key_is_erased_and_the_list_says_so(world: World) {
 async fn what_a_release_without_rollbacks_wrote_is_read(world: World) {
     let made = world.deployment("a").await;
     let generation = world.upload(&made.id, b"key").await;
-    for without in [WITHOUT_ROLLBACK, WITHOUT_DEVICES, WITHOUT_REQUESTS, WITHOUT_STOPPED_CHANGES] {
+    for without in
+        [WITHOUT_ROLLBACK, WITHOUT_DEVICES, WITHOUT_REQUESTS, WITHOUT_STOPPED_CHANGES, WITHOUT_REVOCATIONS]
+    {
         world.tamper(without).await;
     }
     world.tamper("UPDATE schema_version SET version = 14 WHERE part = 'store'").await;

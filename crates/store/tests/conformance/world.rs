@@ -4,8 +4,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use certward_pki::{HostName, PrivateKey, TlsType};
 use certward_store::{
-    Address, Deployment, DeploymentId, DeploymentSpec, Generation, MasterKey, NodeId, ProjectId, Servers,
-    Session, Store, Timestamp, TlsState, TrustScope, Tx, UpstreamList, Version,
+    Address, Deployment, DeploymentId, DeploymentSpec, Generation, MasterKey, NodeId, ProjectId,
+    RevocationMark, Servers, Session, Store, Timestamp, TlsState, TrustScope, Tx, UpstreamList, Version,
 };
 use certward_test_support::{HandClock, PostgresServer};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
@@ -35,6 +35,8 @@ pub(crate) const WITHOUT_REQUESTS: &str =
     "ALTER TABLE node_question DROP COLUMN request; ALTER TABLE node_question DROP COLUMN urgency;";
 pub(crate) const WITHOUT_STOPPED_CHANGES: &str =
     "DROP INDEX alert_by_stopped_deployment; ALTER TABLE alert DROP COLUMN detail;";
+pub(crate) const WITHOUT_REVOCATIONS: &str = "ALTER TABLE deployment DROP COLUMN revocation_mark;
+    ALTER TABLE deployment DROP COLUMN max_session_age; ALTER TABLE deployment DROP COLUMN close_rate;";
 pub(crate) const WITHOUT_DEVICES: &str = "DROP TABLE device; DROP TABLE issuer_path; DROP TABLE device_total;
     DROP TABLE offer_day; DROP TABLE host_use;";
 
@@ -212,6 +214,8 @@ pub(crate) fn deployment(id_text: &str, project_text: &str, hosts: &[&str]) -> D
         born: Generation(1),
         generation: Generation(1),
         tls: TlsState::Absent,
+        revocations: RevocationMark::default(),
+        close_rate: None,
     }
 }
 

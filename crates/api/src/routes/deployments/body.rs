@@ -237,6 +237,7 @@ pub(super) fn read_settings(it: &mut Properties) -> DeploymentPatch {
         connections_at_once: connection_limit(it, "connections"),
         connections_per_second: connection_limit(it, "connectionRate"),
         record_bytes: record_bytes(it, "recordBytes"),
+        max_session_age: None,
     }
 }
 

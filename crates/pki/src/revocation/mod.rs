@@ -1,0 +1,5 @@
+//! Client certificates that are refused although a client CA issued them.
+
+pub(crate) mod deny_key;
+pub(crate) mod deny_list;
+pub(crate) mod revocations;
