@@ -56,12 +56,15 @@ pub use model::certificate_change::CertificateChange;
 pub use model::clock::{Clock, SystemClock, Timestamp};
 pub use model::close_rate::{CloseRate, CloseRateError};
 pub use model::connection_limit::{ConnectionLimit, ConnectionLimitError, ConnectionLimits};
+pub use model::crl_url::CrlUrl;
 pub use model::deployment::{Deployment, DeploymentRef};
 pub use model::deployment_spec::{DeploymentPatch, DeploymentSpec};
 pub use model::embedded_ipv4::{Nat64, Nat64Error};
 pub use model::ending::{Ending, EndingOwners, ListedEnding};
 pub use model::ending_kind::EndingKind;
+pub use model::fetch_conditions::FetchConditions;
 pub use model::host_suffix::{HostSuffix, HostSuffixError};
+pub use model::http_url::{HttpUrl, HttpUrlError};
 pub use model::id::{
     AlertId, ChannelId, DeploymentId, Generation, IdError, NodeId, ProjectId, TrustScope, VersionId,
 };
@@ -84,7 +87,7 @@ pub use model::upstream::{Upstream, UpstreamError};
 pub use model::upstream_allow::{UpstreamAllow, UpstreamAllowError};
 pub use model::upstream_list::{UpstreamList, UpstreamListError};
 pub use model::webhook_secret::{WebhookSecret, WebhookSecretError};
-pub use model::webhook_url::{WebhookUrl, WebhookUrlError};
+pub use model::webhook_url::WebhookUrl;
 pub use postgres::servers::{Servers, ServersError};
 pub use reader::Reader;
 pub use reading::Reading;

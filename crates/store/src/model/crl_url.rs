@@ -1,0 +1,34 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::{HttpUrl, HttpUrlError};
+
+/// Where a CRL is fetched from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CrlUrl(HttpUrl);
+
+impl CrlUrl {
+    /// Reads and normalises a URL.
+    pub fn parse(text: &str) -> Result<Self, HttpUrlError> {
+        HttpUrl::parse(text).map(Self)
+    }
+
+    /// The normalised text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The parsed URL.
+    pub fn as_url(&self) -> &Url {
+        self.0.as_url()
+    }
+}
+
+impl fmt::Display for CrlUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
