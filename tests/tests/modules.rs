@@ -13,16 +13,16 @@ use syn::{
     visit::{self, Visit},
 };
 
-const CRATES: [&str; 7] = ["pki", "store", "lifecycle", "alerts", "gateway", "api", "certward"];
+const CRATES: [&str; 8] = ["pki", "store", "lifecycle", "outbound", "alerts", "gateway", "api", "certward"];
 
 #[test]
 fn no_file_depends_on_itself_by_way_of_others() {
     let mut cycles = Vec::new();
     for name in CRATES {
         let source = Source::read(&workspace_root().join("crates").join(name).join("src"));
-        assert!(source.files.len() > 10, "{name} is not read");
+        assert!(source.files.len() > 5, "{name} is not read");
         let arrows = source.arrows();
-        assert!(arrows.values().map(BTreeSet::len).sum::<usize>() > 10, "{name} has no arrows");
+        assert!(arrows.values().map(BTreeSet::len).sum::<usize>() > 5, "{name} has no arrows");
         cycles.extend(
             groups_in_cycles(&arrows).into_iter().map(|group| format!("{name}: {}", group.join(", "))),
         );

@@ -4,6 +4,7 @@ use std::{
     time::Duration,
 };
 
+use certward_outbound::connect_timeout;
 use certward_store::{MailPassword, MailSecurity, MailSettings};
 use lettre::{
     Message,
@@ -22,18 +23,14 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
-    MailMessage, Outbound, SendFailure,
-    mail_status::failure_of,
-    mail_text::compose,
-    resolve::{connect_timeout, permitted},
-    smtp_stream::SmtpStream,
-    starttls::starttls,
+    AlertTransport, MailMessage, SendFailure, mail_status::failure_of, mail_text::compose,
+    smtp_stream::SmtpStream, starttls::starttls,
 };
 
 /// For a courtesy: the mail is delivered.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-impl Outbound {
+impl AlertTransport {
     /// Hands a mail to the server. Delivered: the server took it for one recipient at least; that
     /// it refuses others is logged.
     pub async fn mail(
@@ -68,7 +65,7 @@ impl Outbound {
             (None, _) => None,
         };
         let mail = compose(settings, message)?;
-        let addresses = permitted(&self.allow, server.host(), server.port()).await?;
+        let addresses = self.http.allow().permitted(server.host(), server.port()).await?;
         let (tcp, peer) = connect(&addresses, until).await?;
         let mut connection = self.open(settings, tcp, peer).await?;
         if let Some(credentials) = credentials {

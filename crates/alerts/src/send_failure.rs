@@ -1,5 +1,6 @@
 use std::net::IpAddr;
 
+use certward_outbound::ReachFailure;
 use thiserror::Error;
 
 /// Why a message was not delivered. It holds no text of the receiver.
@@ -87,6 +88,20 @@ impl SendFailure {
             Self::InvalidMessage => 13,
         };
         Self::CODES[at]
+    }
+}
+
+impl From<ReachFailure> for SendFailure {
+    fn from(failure: ReachFailure) -> Self {
+        match failure {
+            ReachFailure::NotAllowed(ip) => Self::NotAllowed(ip),
+            ReachFailure::NameNotFound => Self::NameNotFound,
+            ReachFailure::Connect => Self::Connect,
+            ReachFailure::Tls => Self::Tls,
+            ReachFailure::TimedOut => Self::TimedOut,
+            ReachFailure::UnexpectedAnswer => Self::UnexpectedAnswer,
+            ReachFailure::InvalidRequest => Self::InvalidMessage,
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 use certward_lifecycle::{AlertMessage, AlertSender, Sending, Undelivered};
 use certward_store::{AlertReceiver, Timestamp};
 
-use crate::{MailMessage, Outbound, SendFailure, WebhookMessage};
+use crate::{AlertTransport, MailMessage, SendFailure, WebhookMessage};
 
 /// The receiver is gone for good (RFC 9110 §15.5.11).
 const GONE: u16 = 410;
 
-impl AlertSender for Outbound {
+impl AlertSender for AlertTransport {
     fn send<'a>(
         &'a self,
         receiver: &'a AlertReceiver,
@@ -29,7 +29,7 @@ impl AlertSender for Outbound {
     }
 
     fn may_reach_any(&self) -> bool {
-        !self.allow.networks.is_empty()
+        !self.http.allow().networks.is_empty()
     }
 }
 

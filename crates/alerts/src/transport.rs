@@ -1,13 +1,13 @@
 use std::{sync::Arc, time::Duration};
 
+use certward_outbound::{OutboundAllow, OutboundHttp, OutboundTlsError, client_config};
 use rustls::ClientConfig;
-
-use crate::{AlertAllow, OutboundError, tls::client_config};
 
 /// What alerts are sent with; see its methods `post` and `mail`.
 #[derive(Debug, Clone)]
-pub struct Outbound {
-    pub(crate) allow: AlertAllow,
+pub struct AlertTransport {
+    pub(crate) http: OutboundHttp,
+    /// Of mail servers.
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) webhook_timeout: Duration,
     pub(crate) mail_timeout: Duration,
@@ -15,9 +15,9 @@ pub struct Outbound {
 
 /// How alerts are sent.
 #[derive(Debug, Clone)]
-pub struct OutboundSettings {
+pub struct AlertTransportSettings {
     /// Where to.
-    pub allow: AlertAllow,
+    pub allow: OutboundAllow,
     /// Trusted beside the system's roots: PEM certificates of the operator's CA file.
     pub ca: Option<Vec<u8>>,
     /// For a whole webhook, look-up included. Default: 15 s, as common senders wait.
@@ -26,9 +26,9 @@ pub struct OutboundSettings {
     pub mail_timeout: Duration,
 }
 
-impl OutboundSettings {
+impl AlertTransportSettings {
     /// With the system's roots and the default timeouts.
-    pub fn new(allow: AlertAllow) -> Self {
+    pub fn new(allow: OutboundAllow) -> Self {
         Self {
             allow,
             ca: None,
@@ -38,13 +38,13 @@ impl OutboundSettings {
     }
 }
 
-impl Outbound {
+impl AlertTransport {
     /// Reads the roots; makes no connection.
-    pub fn new(settings: OutboundSettings) -> Result<Self, OutboundError> {
-        let tls = client_config(settings.ca.as_deref())?;
+    pub fn new(settings: AlertTransportSettings) -> Result<Self, OutboundTlsError> {
+        let tls = Arc::new(client_config(settings.ca.as_deref())?);
         Ok(Self {
-            allow: settings.allow,
-            tls: Arc::new(tls),
+            http: OutboundHttp::new(settings.allow, Arc::clone(&tls)),
+            tls,
             webhook_timeout: settings.webhook_timeout,
             mail_timeout: settings.mail_timeout,
         })

@@ -3,27 +3,27 @@ use std::net::SocketAddr;
 use certward_store::Nat64;
 use ipnet::IpNet;
 
-use crate::SendFailure;
+use crate::ReachFailure;
 
-/// The networks that alerts may be sent to.
+/// The networks that may be reached.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AlertAllow {
+pub struct OutboundAllow {
     /// Empty: none.
     pub networks: Vec<IpNet>,
     /// IPv4 inside IPv6 is judged as IPv4: `64:ff9b::10.0.0.1` as `10.0.0.1`.
     pub nat64: Nat64,
 }
 
-impl AlertAllow {
+impl OutboundAllow {
     /// Whether a connection may be made to the address.
     ///
     /// # Errors
-    /// [`SendFailure::NotAllowed`].
-    pub fn check(&self, address: SocketAddr) -> Result<(), SendFailure> {
+    /// [`ReachFailure::NotAllowed`].
+    pub fn check(&self, address: SocketAddr) -> Result<(), ReachFailure> {
         let ip = address.ip().to_canonical();
         let mut judged = self.nat64.judged(ip).into_iter();
         let allowed = judged.all(|ip| self.networks.iter().any(|network| network.contains(&ip)));
-        if allowed { Ok(()) } else { Err(SendFailure::NotAllowed(ip)) }
+        if allowed { Ok(()) } else { Err(ReachFailure::NotAllowed(ip)) }
     }
 }
 
@@ -31,8 +31,8 @@ impl AlertAllow {
 mod tests {
     use super::*;
 
-    fn allow(networks: &[&str]) -> AlertAllow {
-        AlertAllow {
+    fn allow(networks: &[&str]) -> OutboundAllow {
+        OutboundAllow {
             networks: networks.iter().map(|text| text.parse().unwrap()).collect(),
             nat64: Nat64::parse(&["2001:db8:64::/96"]).unwrap(),
         }
@@ -67,7 +67,7 @@ mod tests {
         ] {
             let ip: std::net::IpAddr = ip.parse().unwrap();
             let checked = allow(networks).check(SocketAddr::new(ip, 443));
-            let refused = Err(SendFailure::NotAllowed(ip.to_canonical()));
+            let refused = Err(ReachFailure::NotAllowed(ip.to_canonical()));
             assert_eq!(checked, if expected { Ok(()) } else { refused }, "{ip} by {networks:?}");
         }
     }

@@ -5,45 +5,45 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 use rustls_platform_verifier::Verifier;
 use thiserror::Error;
 
-/// Why alerts cannot be sent at all.
+/// Why nothing can be reached over TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum OutboundError {
+pub enum OutboundTlsError {
     /// The CA file has no certificate, or one that is no trust anchor.
-    #[error("the CA file for alerts holds no PEM certificate, or one that cannot be used")]
+    #[error("the CA file holds no PEM certificate, or one that cannot be used")]
     Ca,
     /// Neither the system nor the CA file has a root.
     #[error("this machine has no root certificates; install its package ca-certificates, or set a CA file")]
     NoRoots,
     /// The library refused the settings.
-    #[error("TLS for alerts cannot be set up")]
+    #[error("TLS to other servers cannot be set up")]
     Tls,
 }
 
 /// The system's roots, and those of `ca` (PEM). The provider is explicit: without, rustls panics if
 /// a process has two.
-pub(crate) fn client_config(ca: Option<&[u8]>) -> Result<ClientConfig, OutboundError> {
+pub fn client_config(ca: Option<&[u8]>) -> Result<ClientConfig, OutboundTlsError> {
     let extra = ca.map_or(Ok(Vec::new()), certificates)?;
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier =
-        Verifier::new_with_extra_roots(extra, Arc::clone(&provider)).map_err(|_| OutboundError::NoRoots)?;
+    let verifier = Verifier::new_with_extra_roots(extra, Arc::clone(&provider))
+        .map_err(|_| OutboundTlsError::NoRoots)?;
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|_| OutboundError::Tls)?;
+        .map_err(|_| OutboundTlsError::Tls)?;
     // The verifier that reqwest has by default.
     let mut config =
         builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
-    // Alerts are rare, and a receiver cannot recognise the node by a ticket.
+    // Exchanges are rare, and a server cannot recognise the node by a ticket.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(config)
 }
 
 /// The dropped errors hold bytes of the file.
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, OutboundError> {
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, OutboundTlsError> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let certificates = read.map_err(|_| OutboundError::Ca)?;
+    let certificates = read.map_err(|_| OutboundTlsError::Ca)?;
     let (usable, _) = RootCertStore::empty().add_parsable_certificates(certificates.iter().cloned());
     let all_usable = !certificates.is_empty() && usable == certificates.len();
-    if all_usable { Ok(certificates) } else { Err(OutboundError::Ca) }
+    if all_usable { Ok(certificates) } else { Err(OutboundTlsError::Ca) }
 }
 
 #[cfg(test)]
@@ -54,16 +54,16 @@ mod tests {
 
     #[test]
     fn a_ca_file_holds_certificates_only() {
-        let authority = Authority::new("Alerts CA");
+        let authority = Authority::new("Outbound CA");
         let two = authority.pem().to_owned() + Authority::new("Second CA").pem();
         let broken = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
         for (pem, expected) in [
             (authority.pem(), Ok(())),
             (&two, Ok(())),
-            ("", Err(OutboundError::Ca)),
-            ("no PEM", Err(OutboundError::Ca)),
-            (broken, Err(OutboundError::Ca)),
-            (&(two.clone() + broken), Err(OutboundError::Ca)),
+            ("", Err(OutboundTlsError::Ca)),
+            ("no PEM", Err(OutboundTlsError::Ca)),
+            (broken, Err(OutboundTlsError::Ca)),
+            (&(two.clone() + broken), Err(OutboundTlsError::Ca)),
         ] {
             assert_eq!(client_config(Some(pem.as_bytes())).map(|_| ()), expected, "{pem}");
         }

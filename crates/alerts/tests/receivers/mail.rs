@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use certward_alerts::{MailMessage, Outbound, OutboundSettings, SendFailure};
+use certward_alerts::{AlertTransport, AlertTransportSettings, MailMessage, SendFailure};
 use certward_store::{MailAddress, MailPassword, MailSecurity, MailServer, MailSettings, Timestamp};
 use certward_test_support::{Authority, free_port};
 use serde_json::json;
@@ -22,7 +22,7 @@ fn mail_settings(host: &str, port: u16, security: MailSecurity, username: Option
     MailSettings::new(server, address("certward@example.net"), to.to_vec()).unwrap()
 }
 
-async fn send(outbound: &Outbound, settings: &MailSettings) -> Result<(), SendFailure> {
+async fn send(outbound: &AlertTransport, settings: &MailSettings) -> Result<(), SendFailure> {
     let password = MailPassword::parse(PASSWORD).unwrap();
     without_canary(outbound.mail(settings, Some(&password), &MESSAGE).await)
 }
@@ -180,21 +180,21 @@ async fn only_permitted_addresses_are_connected_to() {
         (&["192.0.2.0/24"], "::ffff:127.0.0.1"),
         (&["::ffff:0:0/96"], "::ffff:127.0.0.1"),
     ] {
-        let outbound = Outbound::new(settings(networks, &authority)).unwrap();
+        let outbound = AlertTransport::new(settings(networks, &authority)).unwrap();
         let settings = mail_settings(host, receiver.port, MailSecurity::Plain, None);
         let sent = send(&outbound, &settings).await;
         assert!(matches!(sent, Err(SendFailure::NotAllowed(ip)) if ip.is_loopback()), "{host}: {sent:?}");
     }
     assert!(receiver.record().is_empty());
     // The receiver does not listen on `::1`: the other address is tried.
-    let outbound = Outbound::new(settings(&["127.0.0.0/8", "::1/128"], &authority)).unwrap();
+    let outbound = AlertTransport::new(settings(&["127.0.0.0/8", "::1/128"], &authority)).unwrap();
     let settings = mail_settings("localhost", receiver.port, MailSecurity::Plain, None);
     assert_eq!(send(&outbound, &settings).await, Ok(()));
 }
 
-fn with_timeout(authority: &Authority, timeout: Duration) -> Outbound {
+fn with_timeout(authority: &Authority, timeout: Duration) -> AlertTransport {
     let settings = settings(&["127.0.0.0/8"], authority);
-    Outbound::new(OutboundSettings { mail_timeout: timeout, ..settings }).unwrap()
+    AlertTransport::new(AlertTransportSettings { mail_timeout: timeout, ..settings }).unwrap()
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-use certward_alerts::{AlertAllow, Outbound, OutboundSettings, SendFailure};
+use certward_alerts::{AlertTransport, AlertTransportSettings, SendFailure};
+use certward_outbound::OutboundAllow;
 use certward_store::Nat64;
 use certward_test_support::{Authority, Leaf};
 pub(crate) use certward_test_support::{CANARY, Receiver};
@@ -11,14 +12,17 @@ pub(crate) fn authority() -> (Authority, Leaf) {
 }
 
 /// Settings with these networks; without the system's proxy or roots in the way.
-pub(crate) fn settings(networks: &[&str], authority: &Authority) -> OutboundSettings {
+pub(crate) fn settings(networks: &[&str], authority: &Authority) -> AlertTransportSettings {
     let networks = networks.iter().map(|text| text.parse().unwrap()).collect();
-    let allow = AlertAllow { networks, nat64: Nat64::default() };
-    OutboundSettings { ca: Some(authority.pem().as_bytes().to_vec()), ..OutboundSettings::new(allow) }
+    let allow = OutboundAllow { networks, nat64: Nat64::default() };
+    AlertTransportSettings {
+        ca: Some(authority.pem().as_bytes().to_vec()),
+        ..AlertTransportSettings::new(allow)
+    }
 }
 
-pub(crate) fn outbound(authority: &Authority) -> Outbound {
-    Outbound::new(settings(&["127.0.0.0/8"], authority)).unwrap()
+pub(crate) fn outbound(authority: &Authority) -> AlertTransport {
+    AlertTransport::new(settings(&["127.0.0.0/8"], authority)).unwrap()
 }
 
 /// That a failure shows nothing of the receiver.

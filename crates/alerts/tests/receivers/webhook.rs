@@ -3,7 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use certward_alerts::{Outbound, SendFailure, WebhookMessage};
+use certward_alerts::{AlertTransport, SendFailure, WebhookMessage};
 use certward_store::{Timestamp, WebhookSecret, WebhookUrl};
 use certward_test_support::{Authority, free_port};
 use serde_json::json;
@@ -17,7 +17,7 @@ const MESSAGE: WebhookMessage<'_> = WebhookMessage {
     body: r#"{"type":"certificate.expiring","data":{"name":"Läufer"}}"#,
 };
 
-pub(crate) async fn post(outbound: &Outbound, url: &str) -> Result<(), SendFailure> {
+pub(crate) async fn post(outbound: &AlertTransport, url: &str) -> Result<(), SendFailure> {
     let (url, secret) = (WebhookUrl::parse(url).unwrap(), WebhookSecret::parse(SECRET).unwrap());
     without_canary(outbound.post(&url, &secret, &MESSAGE).await)
 }
@@ -114,7 +114,7 @@ async fn only_permitted_addresses_are_connected_to() {
         (&["::/0"], "[::ffff:127.0.0.1]", false),
         (&["::/0"], "[64:ff9b::127.0.0.1]", false),
     ] {
-        let outbound = Outbound::new(settings(networks, &authority)).unwrap();
+        let outbound = AlertTransport::new(settings(networks, &authority)).unwrap();
         let before = receiver.record().len();
         let sent = post(&outbound, &format!("http://{host}:{port}/")).await;
         match sent {
@@ -128,7 +128,7 @@ async fn only_permitted_addresses_are_connected_to() {
         assert_eq!(receiver.record().len() - before, usize::from(expected), "{host}");
     }
     // The system may know `localhost` by two addresses; neither is permitted.
-    let outbound = Outbound::new(settings(&["192.0.2.0/24"], &authority)).unwrap();
+    let outbound = AlertTransport::new(settings(&["192.0.2.0/24"], &authority)).unwrap();
     let sent = post(&outbound, &format!("http://localhost:{port}/")).await;
     assert!(matches!(sent, Err(SendFailure::NotAllowed(ip)) if ip.is_loopback()), "{sent:?}");
 }
@@ -160,7 +160,8 @@ async fn a_receiver_that_does_not_answer_is_given_up() {
     let mut settings = settings(&["127.0.0.0/8"], &authority);
     settings.webhook_timeout = Duration::from_millis(500);
     let began = Instant::now();
-    let sent = post(&Outbound::new(settings).unwrap(), &format!("http://127.0.0.1:{}/", receiver.port)).await;
+    let sent =
+        post(&AlertTransport::new(settings).unwrap(), &format!("http://127.0.0.1:{}/", receiver.port)).await;
     assert_eq!(sent, Err(SendFailure::TimedOut));
     assert!(began.elapsed() >= Duration::from_millis(500) && began.elapsed() < Duration::from_secs(10));
     assert_eq!(receiver.record().len(), 1);

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use certward_alerts::AlertAllow;
+use certward_outbound::OutboundAllow;
 use certward_store::{AlertChannel, AlertReceiver};
 use tokio::{net::lookup_host, time::timeout};
 
@@ -22,7 +22,7 @@ struct Receiver {
 }
 
 pub(super) fn jobs(config: &Config, channels: &[AlertChannel]) -> Vec<NetworkQuestion> {
-    let allow = AlertAllow {
+    let allow = OutboundAllow {
         networks: config.alerts.alert_allow.iter().map(|network| network.0).collect(),
         nat64: config.gateway.upstream_nat64.clone(),
     };
@@ -57,7 +57,7 @@ impl Receiver {
         Some(Self { channel: channel.id.as_str().to_owned(), host, port })
     }
 
-    fn judge(&self, allow: &AlertAllow, found: Vec<SocketAddr>) -> Check {
+    fn judge(&self, allow: &OutboundAllow, found: Vec<SocketAddr>) -> Check {
         let (kind, Self { channel, host, port }) = (CheckKind::AlertChannel, self);
         let named = format!("the alert channel {channel} ({host}:{port})");
         let Some(first) = found.first() else {
@@ -90,7 +90,8 @@ mod tests {
     #[test]
     fn a_channel_outside_of_the_networks_is_an_error() {
         let receiver = Receiver { channel: "c1".into(), host: "hooks.example".into(), port: 443 };
-        let allow = AlertAllow { networks: vec!["192.0.2.0/24".parse().unwrap()], ..AlertAllow::default() };
+        let allow =
+            OutboundAllow { networks: vec!["192.0.2.0/24".parse().unwrap()], ..OutboundAllow::default() };
         let found = |ips: &[&str]| ips.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 443)).collect();
         for (ips, verdict, says) in [
             (&["192.0.2.7"] as &[&str], Verdict::Ok, "certward alert test c1"),

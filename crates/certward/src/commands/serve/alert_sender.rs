@@ -2,8 +2,9 @@
 
 use std::{path::Path, sync::Arc};
 
-use certward_alerts::{AlertAllow, Outbound, OutboundError, OutboundSettings};
+use certward_alerts::{AlertTransport, AlertTransportSettings};
 use certward_lifecycle::AlertSender;
+use certward_outbound::{OutboundAllow, OutboundTlsError};
 
 use crate::{
     config::{AlertsSection, Config},
@@ -16,12 +17,12 @@ pub(super) fn of(config: &Config) -> anyhow::Result<Option<Arc<dyn AlertSender>>
     if alert_allow.is_empty() || !config.role.has_api() {
         return Ok(None);
     }
-    let allow = AlertAllow {
+    let allow = OutboundAllow {
         networks: alert_allow.iter().map(|network| network.0).collect(),
         nat64: config.gateway.upstream_nat64.clone(),
     };
     let ca = ca_file.as_deref().map(read).transpose()?;
-    let outbound = Outbound::new(OutboundSettings { ca, ..OutboundSettings::new(allow) });
+    let outbound = AlertTransport::new(AlertTransportSettings { ca, ..AlertTransportSettings::new(allow) });
     let outbound = outbound.map_err(|error| explain(error, ca_file.as_deref()))?;
     Ok(Some(Arc::new(outbound)))
 }
@@ -32,7 +33,7 @@ fn read(file: &Path) -> Result<Vec<u8>, UsageError> {
     })
 }
 
-fn explain(error: OutboundError, ca_file: Option<&Path>) -> UsageError {
+fn explain(error: OutboundTlsError, ca_file: Option<&Path>) -> UsageError {
     let key = if ca_file.is_some() { "ca_file" } else { "alert_allow" };
     UsageError::new(format!("[alerts] {key}: {error}"))
 }
