@@ -12,6 +12,7 @@ mod assignment;
 mod awaited_nodes;
 mod boundary;
 mod broker_remedy;
+mod crl_schedule;
 mod deployment_error;
 mod deployments;
 mod devices;
@@ -52,6 +53,7 @@ pub use assignment::{AssignedCertificate, MaterialError, assignment_in, material
 pub use awaited_nodes::AwaitedNodes;
 pub use boundary::BoundaryWarning;
 pub use broker_remedy::{broker_remedy, is_proxy_suspected};
+pub use crl_schedule::{CrlLife, next_fetch, retry_fetch};
 pub use deployment_error::DeploymentError;
 pub use deployments::NewDeployment;
 pub use devices::DeviceError;
@@ -78,7 +80,9 @@ pub use node_request::NodeRequest;
 pub use node_status::NodeStatus;
 pub use out_of_bounds::{OutOfBounds, UpstreamField};
 pub use periodic::{Pace, periodically};
-pub use ports::{AlertSender, NodeView, Rehearsal, Sending, Undelivered};
+pub use ports::{
+    AlertSender, CrlFetcher, Fetched, Fetching, NodeView, Rehearsal, Sending, Undelivered, Unfetched,
+};
 pub use projects::{ProjectChange, ProjectError};
 pub use requester::Requester;
 pub use service::{Lifecycle, LifecycleSettings};

@@ -1,7 +1,7 @@
 use std::pin::Pin;
 
 use certward_pki::{DeviceId, Material, NoEntryPoint};
-use certward_store::{AlertReceiver, Deployment, DeploymentId, NodeId, Timestamp};
+use certward_store::{AlertReceiver, CrlUrl, Deployment, DeploymentId, FetchConditions, NodeId, Timestamp};
 
 use crate::{
     FailedHandshake, LiveEvidence, SessionFilter, SessionsOfNode, TrustChange,
@@ -101,4 +101,54 @@ pub struct Undelivered {
     pub sentence: String,
     /// The receiver wants no further attempt (HTTP 410).
     pub is_final: bool,
+}
+
+/// Fetches CRLs. Implemented by `outbound`.
+pub trait CrlFetcher: Send + Sync + std::fmt::Debug + 'static {
+    /// Asks once, with the conditions of the CRL that is there.
+    fn fetch<'a>(&'a self, url: &'a CrlUrl, conditions: &'a FetchConditions) -> Fetching<'a>;
+
+    /// Whether any network may be reached.
+    fn may_reach_any(&self) -> bool;
+}
+
+/// Fetches nothing.
+#[derive(Debug)]
+pub(crate) struct NoCrlFetcher;
+
+impl CrlFetcher for NoCrlFetcher {
+    fn fetch<'a>(&'a self, _: &'a CrlUrl, _: &'a FetchConditions) -> Fetching<'a> {
+        let nothing = Unfetched { code: "not_allowed", sentence: "this node fetches no CRLs".to_owned() };
+        Box::pin(std::future::ready(Err(nothing)))
+    }
+
+    fn may_reach_any(&self) -> bool {
+        false
+    }
+}
+
+/// A fetch under way.
+pub type Fetching<'a> = Pin<Box<dyn Future<Output = Result<Fetched, Unfetched>> + Send + 'a>>;
+
+/// What a CRL's server answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetched {
+    /// The CRL that the conditions are of.
+    Unmodified,
+    /// Another one, or one without conditions.
+    Body {
+        /// At most 16 MiB, not judged yet.
+        bytes: Vec<u8>,
+        /// To be sent with the next fetch.
+        conditions: FetchConditions,
+    },
+}
+
+/// Why a CRL was not fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfetched {
+    /// From a closed list, such as `timed_out`.
+    pub code: &'static str,
+    /// One sentence, without any text of the server.
+    pub sentence: String,
 }

@@ -4,8 +4,10 @@ use certward_store::{Nat64, Store};
 use prometheus_client::registry::Registry;
 
 use crate::{
-    AlertDelivery, AlertSender, Entropy, ExpiryRules, ExpiryWatch, NodeView, Rehearsal,
-    judge_pool::JudgePool, metrics::ChangeMetrics, ports::NoAlertSender,
+    AlertDelivery, AlertSender, CrlFetcher, Entropy, ExpiryRules, ExpiryWatch, NodeView, Rehearsal,
+    judge_pool::JudgePool,
+    metrics::ChangeMetrics,
+    ports::{NoAlertSender, NoCrlFetcher},
 };
 
 /// Settings of the life cycle.
@@ -49,6 +51,7 @@ pub struct Lifecycle {
     pub(crate) settings: LifecycleSettings,
     pub(crate) judge_pool: JudgePool,
     pub(crate) alert_sender: Arc<dyn AlertSender>,
+    pub(crate) crl_fetcher: Arc<dyn CrlFetcher>,
     pub(crate) metrics: ChangeMetrics,
 }
 
@@ -62,13 +65,32 @@ impl Lifecycle {
         settings: LifecycleSettings,
     ) -> Self {
         let (judge_pool, metrics) = (JudgePool::new(), ChangeMetrics::default());
-        let alert_sender = Arc::new(NoAlertSender);
-        Self { store, rehearsal, node_view, entropy, settings, judge_pool, alert_sender, metrics }
+        Self {
+            store,
+            rehearsal,
+            node_view,
+            entropy,
+            settings,
+            judge_pool,
+            alert_sender: Arc::new(NoAlertSender),
+            crl_fetcher: Arc::new(NoCrlFetcher),
+            metrics,
+        }
     }
 
     /// With what sends alerts; without it none are sent.
     pub fn with_alert_sender(self, alert_sender: Arc<dyn AlertSender>) -> Self {
         Self { alert_sender, ..self }
+    }
+
+    /// With what fetches CRLs; without it none are fetched.
+    pub fn with_crl_fetcher(self, crl_fetcher: Arc<dyn CrlFetcher>) -> Self {
+        Self { crl_fetcher, ..self }
+    }
+
+    /// Whether this node may fetch CRLs from anywhere.
+    pub fn may_fetch_crls(&self) -> bool {
+        self.crl_fetcher.may_reach_any()
     }
 
     /// Lists what ends, and records alerts.
