@@ -32,10 +32,11 @@ use crate::{
     },
     routing::sni::OwnHost,
     session::{
+        client_facts::ClientFacts,
         first_packet::{FirstPacketVerdict, describe, judge, refusal_of_level},
         handshake::{ClosingAlert, Established, Failed, accepted_certificate, perform},
         proxy_header,
-        registry::{ConnectionSignal, Registration},
+        registry::{ConnectionSignal, Entrant, Registration},
         relay::{Opening, Relay, RelayError},
         session_facts::Newcomer,
     },
@@ -108,7 +109,12 @@ async fn open(context: Arc<NodeContext>, arrival: Arrival) -> Option<RelaySessio
     let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
     context.metrics.handshake(listener.protocol, tls.version(), resumed, began.elapsed());
 
-    let member = context.registry.enter(destination.deployment.clone(), scope);
+    let DeploymentConfig::Served(Served { reference, spec, identity, .. }) = &*destination.entry else {
+        return None;
+    };
+    let client_facts = ClientFacts::of(&tls, spec.proxy.identity);
+    let arrived = Entrant { scope, client: client_facts, began: context.uptime_seconds() };
+    let member = context.registry.enter(destination.deployment.clone(), arrived);
     let pending = PendingSession {
         context: &context,
         listener: &listener,
@@ -124,9 +130,6 @@ async fn open(context: Arc<NodeContext>, arrival: Arrival) -> Option<RelaySessio
         opening,
     };
     let (relay, member, admission) = pending.first_packet_and_upstream().await?;
-    let DeploymentConfig::Served(Served { reference, spec, identity, .. }) = &*destination.entry else {
-        return None;
-    };
     let newcomer = Some(Box::new(Newcomer {
         deployment: Arc::clone(reference),
         address: peer,

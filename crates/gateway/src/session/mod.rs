@@ -1,6 +1,7 @@
 //! One connection, from its ClientHello to its close.
 
 pub(crate) mod broker_answer;
+pub(crate) mod client_facts;
 pub(crate) mod client_offer;
 pub(crate) mod connection;
 pub(crate) mod drain;

@@ -23,7 +23,7 @@ use tokio::{task::yield_now, time::Instant};
 use crate::{
     devices::hourly_offers::HourlyOffers,
     observe::{cause::Cause, metrics::Metrics},
-    session::{session_facts::SessionFacts, token_bucket::TokenBucket},
+    session::{client_facts::ClientFacts, session_facts::SessionFacts, token_bucket::TokenBucket},
 };
 
 /// Signals between yields: each connection may verify a certificate, some 50 µs.
@@ -59,12 +59,27 @@ struct DeploymentConnections {
 #[derive(Debug)]
 pub(crate) struct ConnectionHandle {
     scope: Mutex<TrustScope>,
+    /// `None` without a client certificate.
+    pub(crate) client: Option<Box<ClientFacts>>,
+    /// When its handshake ended: see `NodeContext::uptime_seconds`.
+    pub(crate) began: u32,
     signal: AtomicU8,
     /// The digest of the settings by which the broker answered; 0 before.
     answered: AtomicU32,
     /// Set once the broker has accepted the device.
     facts: OnceLock<Box<SessionFacts>>,
     waker: AtomicWaker,
+}
+
+/// A connection whose handshake has ended.
+#[derive(Debug)]
+pub(crate) struct Entrant {
+    /// As read before the handshake.
+    pub(crate) scope: TrustScope,
+    /// See [`ConnectionHandle`].
+    pub(crate) client: Option<Box<ClientFacts>>,
+    /// See [`ConnectionHandle`].
+    pub(crate) began: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,9 +135,12 @@ impl Registry {
             .map_or(Ok(()), |connections| connections.check_room(limits, now))
     }
 
-    pub(crate) fn enter(self: &Arc<Self>, deployment: DeploymentId, scope: TrustScope) -> Registration {
+    pub(crate) fn enter(self: &Arc<Self>, deployment: DeploymentId, entrant: Entrant) -> Registration {
+        let Entrant { scope, client, began } = entrant;
         let live = Arc::new(ConnectionHandle {
             scope: Mutex::new(scope),
+            client,
+            began,
             signal: AtomicU8::new(QUIET),
             answered: AtomicU32::new(0),
             facts: OnceLock::new(),
@@ -385,7 +403,7 @@ mod tests {
     }
 
     fn enter(registry: &Arc<Registry>, name: &str, scope: u8) -> Registration {
-        registry.enter(id(name), TrustScope([scope; 16]))
+        registry.enter(id(name), Entrant { scope: TrustScope([scope; 16]), client: None, began: 0 })
     }
 
     fn finish(
