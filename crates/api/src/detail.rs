@@ -189,8 +189,8 @@ impl Detail {
     }
 
     pub(crate) fn unexpected_query() -> Self {
-        let message = "This method takes no query parameter.";
-        Self::property(RefusalCode::QueryUnexpected, "query", message, "Send the request without a query.")
+        let message = "This method takes no query parameter but closeRate.";
+        Self::property(RefusalCode::QueryUnexpected, "query", message, "Send the request without it.")
     }
 }
 

@@ -15,6 +15,7 @@ mod audited_action;
 mod auth;
 mod body;
 mod certificate;
+mod close_rate;
 mod connection;
 mod connection_deadline;
 mod context;

@@ -13,7 +13,7 @@ pub(crate) const AFTER_FAULT: &str = "after is none that a Link header has given
 /// Two numbers, or a number and an id.
 const AFTER_BYTES_MAX: usize = 100;
 
-/// The query of a list. Unknown parameters are ignored; one given twice is wrong.
+/// A query. Unknown parameters are ignored; one given twice is wrong.
 #[derive(Debug)]
 pub(crate) struct ListQuery<'a> {
     uri: &'a Uri,
@@ -56,12 +56,22 @@ impl<'a> ListQuery<'a> {
         fault: &str,
         read: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, Error> {
-        let mut given = self.parameters.iter().filter(|(given, _)| given == name);
+        let mut given = self.values(name);
         match (given.next(), given.next()) {
             (None, _) => Ok(None),
-            (Some((_, text)), None) => read(text).map(Some).ok_or_else(|| wrong(name, fault)),
+            (Some(text), None) => read(text).map(Some).ok_or_else(|| wrong(name, fault)),
             (Some(_), Some(_)) => Err(wrong(name, &format!("{name} is given twice."))),
         }
+    }
+
+    /// As they are given.
+    pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.parameters.iter().filter(move |(given, _)| given == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether no other parameter is given.
+    pub(crate) fn has_only(&self, name: &str) -> bool {
+        self.parameters.iter().all(|(given, _)| given == name)
     }
 
     /// The `Link` header to the page after `last`.

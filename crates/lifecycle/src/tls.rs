@@ -4,8 +4,8 @@ use certward_pki::{
     Circumstances, Finding, Judgement, Material, Replaced, TlsType, Upload, findings_as_of, fingerprint,
 };
 use certward_store::{
-    ApiKey, AuditEntry, AuditOrigin, CertificateChange, Deployment, DeploymentRef, Scope, StoreError,
-    Timestamp, TlsState, TrustScope, Tx, Version, VersionId,
+    ApiKey, AuditEntry, AuditOrigin, CertificateChange, CloseRate, Deployment, DeploymentRef, Scope,
+    StoreError, Timestamp, TlsState, TrustScope, Tx, Version, VersionId,
 };
 
 use crate::{
@@ -212,37 +212,43 @@ impl Lifecycle {
         upload: Arc<Upload>,
         handling: Handling,
     ) -> Result<AcceptedUpload, TlsError> {
-        self.accept(&Change::Create(upload), actor.into(), deployment, handling).await
+        self.accept(&Change::Create(upload), actor.into(), deployment, handling, None).await
     }
 
-    /// PUT: replaces the certificate. Durable on return.
+    /// PUT: replaces the certificate. Nodes end the sessions that lose trust at `close_rate`; `None`:
+    /// at once. Durable on return.
     pub async fn replace_tls<'a>(
         &self,
         actor: impl Into<Requester<'a>>,
         deployment: &DeploymentRef,
         upload: Arc<Upload>,
         handling: Handling,
+        close_rate: Option<CloseRate>,
     ) -> Result<AcceptedUpload, TlsError> {
-        self.accept(&Change::Replace(upload), actor.into(), deployment, handling).await
+        self.accept(&Change::Replace(upload), actor.into(), deployment, handling, close_rate).await
     }
 
     /// Makes an earlier version the newest upload: `version`, or the last one that was `running`
-    /// before the newest. Judged as it stands now, as a new upload is. Durable on return.
+    /// before the newest. Judged as it stands now, as a new upload is. `close_rate` as in
+    /// [`Lifecycle::replace_tls`]. Durable on return.
     pub async fn roll_back_tls<'a>(
         &self,
         actor: impl Into<Requester<'a>>,
         deployment: &DeploymentRef,
         version: Option<VersionId>,
         handling: Handling,
+        close_rate: Option<CloseRate>,
     ) -> Result<AcceptedUpload, TlsError> {
-        self.accept(&Change::Rollback(version), actor.into(), deployment, handling).await
+        self.accept(&Change::Rollback(version), actor.into(), deployment, handling, close_rate).await
     }
 
-    /// DELETE: erases all keys; nodes close connections. Durable on return.
+    /// DELETE: erases all keys; nodes end all sessions at `close_rate`, `None`: at once. Durable on
+    /// return.
     pub async fn delete_tls<'a>(
         &self,
         actor: impl Into<Requester<'a>>,
         deployment: &DeploymentRef,
+        close_rate: Option<CloseRate>,
     ) -> Result<CertificateChange, TlsError> {
         let mut acting = self.begin_as(actor.into(), Scope::Tls).await?;
         let deployment = acting.deployment(deployment).await?.ok_or(TlsError::NoDeployment)?;
@@ -255,6 +261,7 @@ impl Lifecycle {
         let holders = tx.count_nodes(&id).await?;
         let next = if holders == 0 { TlsState::Absent } else { TlsState::Terminated };
         tx.set_tls(&id, generation, &next).await?;
+        tx.set_close_rate(&id, close_rate).await?;
         tx.audit(AuditEntry {
             detail: format!("generation {generation}"),
             project: Some(project),
@@ -274,6 +281,7 @@ impl Lifecycle {
         actor: Requester<'_>,
         wanted: &DeploymentRef,
         handling: Handling,
+        close_rate: Option<CloseRate>,
     ) -> Result<AcceptedUpload, TlsError> {
         let found = self.store.read().deployment(&wanted.id).await?.filter(|found| wanted.means(found));
         let mut judged_for = found.ok_or(TlsError::NoDeployment)?;
@@ -295,6 +303,7 @@ impl Lifecycle {
                 && judged_alike(&judged_for, &deployment)
                 && proposal.holds(&mut acting.tx, &judged_for, &deployment).await?
             {
+                acting.tx.set_close_rate(&deployment.id, close_rate).await?;
                 let kept = self.keep(change, &proposal, acting, &deployment, findings, &material).await?;
                 // Compared with another version, it says nothing of this change.
                 let impact = impact.filter(|_| judged_for.tls.version() == deployment.tls.version());

@@ -84,11 +84,13 @@ async fn client_cas_are_kept_of_the_upload_that_is_replaced() {
     let (lifecycle, admin, this) = (world.lifecycle.clone(), world.admin.clone(), world.this().await);
     let upload = ca.keep().into();
     let keeping =
-        tokio::spawn(async move { lifecycle.replace_tls(&admin, &this, upload, Handling::Lenient).await });
+        tokio::spawn(
+            async move { lifecycle.replace_tls(&admin, &this, upload, Handling::Lenient, None).await },
+        );
     rehearsals.begun().await;
     let other = world.another_lifecycle();
     other
-        .replace_tls(&world.admin, &world.this().await, ca.two_way(&[&since]).into(), Handling::Lenient)
+        .replace_tls(&world.admin, &world.this().await, ca.two_way(&[&since]).into(), Handling::Lenient, None)
         .await
         .unwrap();
     rehearsals.go_on();
@@ -144,9 +146,9 @@ async fn refused_for(world: &World, meant: &DeploymentRef, ca: &Authority) {
     let upload = || ca.one_way().into();
     let created = lifecycle.create_tls(admin, meant, upload(), Handling::Lenient).await;
     assert!(matches!(created, Err(TlsError::NoDeployment)), "{created:?}");
-    let replaced = lifecycle.replace_tls(admin, meant, upload(), Handling::Lenient).await;
+    let replaced = lifecycle.replace_tls(admin, meant, upload(), Handling::Lenient, None).await;
     assert!(matches!(replaced, Err(TlsError::NoDeployment)), "{replaced:?}");
-    let deleted = lifecycle.delete_tls(admin, meant).await;
+    let deleted = lifecycle.delete_tls(admin, meant, None).await;
     assert!(matches!(deleted, Err(TlsError::NoDeployment)), "{deleted:?}");
     let changed = lifecycle.change_deployment(admin, meant, hosts(&["x.example.com"])).await;
     assert!(matches!(changed, Err(DeploymentError::NotFound)), "{changed:?}");

@@ -66,10 +66,13 @@ async fn a_change_fits_its_state_or_is_refused() {
     world.join("node-a").await;
     let lifecycle = &world.lifecycle;
     let replaced = lifecycle
-        .replace_tls(&world.admin, &world.this().await, ca.one_way().into(), Handling::Lenient)
+        .replace_tls(&world.admin, &world.this().await, ca.one_way().into(), Handling::Lenient, None)
         .await;
     assert!(matches!(replaced, Err(TlsError::NotFound)));
-    assert!(matches!(lifecycle.delete_tls(&world.admin, &world.this().await).await, Err(TlsError::NotFound)));
+    assert!(matches!(
+        lifecycle.delete_tls(&world.admin, &world.this().await, None).await,
+        Err(TlsError::NotFound)
+    ));
 
     world.create(ca.one_way()).await;
     let again =
@@ -78,10 +81,13 @@ async fn a_change_fits_its_state_or_is_refused() {
 
     world.delete().await;
     let replaced = lifecycle
-        .replace_tls(&world.admin, &world.this().await, ca.one_way().into(), Handling::Lenient)
+        .replace_tls(&world.admin, &world.this().await, ca.one_way().into(), Handling::Lenient, None)
         .await;
     assert!(matches!(replaced, Err(TlsError::NotFound)), "a deletion under way counts as no certificate");
-    assert!(matches!(lifecycle.delete_tls(&world.admin, &world.this().await).await, Err(TlsError::NotFound)));
+    assert!(matches!(
+        lifecycle.delete_tls(&world.admin, &world.this().await, None).await,
+        Err(TlsError::NotFound)
+    ));
     world.create(ca.one_way()).await;
     assert_eq!(world.status().await, "pending", "POST supersedes the deletion");
 }
@@ -127,7 +133,7 @@ async fn a_refused_upload_leaves_everything_as_it_was() {
     foreign_key.key = ca.one_way().key;
     let refused = world
         .lifecycle
-        .replace_tls(&world.admin, &world.this().await, foreign_key.into(), Handling::Lenient)
+        .replace_tls(&world.admin, &world.this().await, foreign_key.into(), Handling::Lenient, None)
         .await;
     let Err(TlsError::Refused(findings)) = refused else { panic!("{refused:?}") };
     assert_eq!(findings[0].code, Code::KeyMismatch);
@@ -135,7 +141,7 @@ async fn a_refused_upload_leaves_everything_as_it_was() {
     *world.gateway.refusal.lock().unwrap() = Some("the key size is not supported".into());
     let refused = world
         .lifecycle
-        .replace_tls(&world.admin, &world.this().await, ca.one_way().into(), Handling::Lenient)
+        .replace_tls(&world.admin, &world.this().await, ca.one_way().into(), Handling::Lenient, None)
         .await;
     let Err(TlsError::Refused(findings)) = refused else { panic!("{refused:?}") };
     assert_eq!(findings[0].code, Code::NotServable, "what the rehearsal refuses is refused first");

@@ -129,9 +129,11 @@ impl Walk {
             true => {
                 self.lifecycle.create_tls(&self.admin, &reference, upload, Handling::Lenient).await.unwrap()
             }
-            false => {
-                self.lifecycle.replace_tls(&self.admin, &reference, upload, Handling::Lenient).await.unwrap()
-            }
+            false => self
+                .lifecycle
+                .replace_tls(&self.admin, &reference, upload, Handling::Lenient, None)
+                .await
+                .unwrap(),
         };
         for coming in self.coming.values_mut() {
             coming.retain(|(of, _)| *of != at);

@@ -114,8 +114,9 @@ async fn a_strict_change_of_severe_impact_stores_nothing() {
     let before = world.deployment().await;
     let other = || support::one_way(&server.server(&["elsewhere.example.com"]));
     let this = before.reference();
-    let change =
-        |upload: Upload, handling| world.lifecycle.replace_tls(&world.admin, &this, upload.into(), handling);
+    let change = |upload: Upload, handling| {
+        world.lifecycle.replace_tls(&world.admin, &this, upload.into(), handling, None)
+    };
     match change(other(), Handling::Strict).await {
         Err(TlsError::ImpactSevere(impact)) => assert_eq!(impact.hosts_lost, [HOST]),
         done => panic!("{done:?}"),
@@ -140,7 +141,7 @@ async fn a_stopped_change_is_recorded_once_until_its_leaf_is_accepted() {
         world.lifecycle.check_tls(&world.admin, &deployment, upload, handling).await.map(drop)
     };
     let replace = async |upload: Arc<Upload>, handling| {
-        world.lifecycle.replace_tls(&world.admin, &this, upload, handling).await.map(drop)
+        world.lifecycle.replace_tls(&world.admin, &this, upload, handling, None).await.map(drop)
     };
     let is_stopped =
         |done: Result<(), TlsError>| assert!(matches!(done, Err(TlsError::ImpactSevere(_))), "{done:?}");
@@ -179,7 +180,8 @@ async fn a_stopped_change_is_recorded_once_until_its_leaf_is_accepted() {
     replace(Arc::new(server.one_way()), Handling::Lenient).await.unwrap();
     let kept = world.lifecycle.tls_versions(&this).await.unwrap().unwrap();
     let forced = kept.iter().find(|kept| kept.fingerprint == fingerprint).unwrap().version.version;
-    let roll_back = world.lifecycle.roll_back_tls(&world.admin, &this, Some(forced), Handling::Strict).await;
+    let roll_back =
+        world.lifecycle.roll_back_tls(&world.admin, &this, Some(forced), Handling::Strict, None).await;
     is_stopped(roll_back.map(drop));
     assert!(!is_withdrawn(alert_of(&alerts(&world).await, &fingerprint)), "it is recorded again");
     assert_ne!(world.deployment().await.tls.version(), first);

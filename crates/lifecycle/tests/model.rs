@@ -387,7 +387,7 @@ impl<'a> Stage<'a> {
         let made = if creates {
             lifecycle.create_tls(admin, &this, upload, Handling::Lenient).await
         } else {
-            lifecycle.replace_tls(admin, &this, upload, Handling::Lenient).await
+            lifecycle.replace_tls(admin, &this, upload, Handling::Lenient, None).await
         };
         assert_eq!(made.is_ok(), self.book.version.is_none() == creates, "{:?}", made.err());
         if made.is_ok() {
@@ -399,7 +399,7 @@ impl<'a> Stage<'a> {
 
     async fn delete(&mut self) {
         let this = self.world.this().await;
-        match self.world.lifecycle.delete_tls(&self.world.admin, &this).await {
+        match self.world.lifecycle.delete_tls(&self.world.admin, &this, None).await {
             Ok(_) => {
                 assert!(self.book.version.take().is_some());
                 let generation = self.note_row().await;

@@ -25,7 +25,9 @@ impl World {
     }
 
     async fn roll_back(&self, version: Option<VersionId>) -> Result<VersionId, TlsError> {
-        self.lifecycle.roll_back_tls(&self.admin, &self.this().await, version, Handling::Lenient).await?;
+        self.lifecycle
+            .roll_back_tls(&self.admin, &self.this().await, version, Handling::Lenient, None)
+            .await?;
         Ok(self.newest_version().await)
     }
 
@@ -204,7 +206,9 @@ async fn judged(
     let (lifecycle, admin, this) = (world.lifecycle.clone(), world.admin.clone(), world.this().await);
     let wanted = wanted(first);
     let rollback =
-        tokio::spawn(async move { lifecycle.roll_back_tls(&admin, &this, wanted, Handling::Lenient).await });
+        tokio::spawn(
+            async move { lifecycle.roll_back_tls(&admin, &this, wanted, Handling::Lenient, None).await },
+        );
     rehearsals.begun().await;
     ([first, world.newest_version().await], rehearsals, rollback)
 }
@@ -228,7 +232,7 @@ async fn a_newer_upload_while_it_is_judged_makes_another_version_the_one_before(
     let upload = Authority::new("CA").one_way().into();
     world
         .another_lifecycle()
-        .replace_tls(&world.admin, &world.this().await, upload, Handling::Lenient)
+        .replace_tls(&world.admin, &world.this().await, upload, Handling::Lenient, None)
         .await
         .unwrap();
     rehearsals.go_on();
@@ -294,15 +298,17 @@ async fn rights_are_those_of_changes() {
     world.replace(ca.one_way()).await;
     let reader = NewKey::new("reader", &[Scope::TlsRead], None);
     let reader = &world.lifecycle.create_key(&world.admin, &reader).await.unwrap().0.key;
-    let refused =
-        world.lifecycle.roll_back_tls(reader, &world.this().await, Some(first), Handling::Lenient).await;
+    let refused = world
+        .lifecycle
+        .roll_back_tls(reader, &world.this().await, Some(first), Handling::Lenient, None)
+        .await;
     assert!(matches!(refused, Err(TlsError::Denied(_))), "{refused:?}");
     let refused = world.lifecycle.erase_version(reader, &world.this().await, first).await;
     assert!(matches!(refused, Err(TlsError::Denied(_))), "{refused:?}");
 
     let this = world.this().await;
     world.lifecycle.remove_deployment(&world.admin, &this).await.unwrap();
-    let gone = world.lifecycle.roll_back_tls(&world.admin, &this, None, Handling::Lenient).await;
+    let gone = world.lifecycle.roll_back_tls(&world.admin, &this, None, Handling::Lenient, None).await;
     assert!(matches!(gone, Err(TlsError::NoDeployment)), "{gone:?}");
     let gone = world.lifecycle.erase_version(&world.admin, &this, first).await;
     assert!(matches!(gone, Err(TlsError::NoDeployment)), "{gone:?}");

@@ -4,5 +4,5 @@
 ALTER TABLE deployment ADD COLUMN revocation_mark {bytes};
 -- In seconds; 0: without end.
 ALTER TABLE deployment ADD COLUMN max_session_age BIGINT NOT NULL DEFAULT 0;
--- Sessions that the newest change ends, for each second and node; 0: at once.
+-- How many sessions each node ends in a second, of those that the newest change ends; 0: at once.
 ALTER TABLE deployment ADD COLUMN close_rate BIGINT NOT NULL DEFAULT 0;

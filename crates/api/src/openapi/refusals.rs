@@ -19,6 +19,7 @@ use utoipa::openapi::{
 
 use super::{examples, headers};
 use crate::{
+    close_rate,
     detail::Detail,
     error::{CHALLENGE, Error},
     hyper_error_body, limit,
@@ -170,7 +171,7 @@ fn description(operation: &str, refused: &[RefusalExample]) -> String {
             "The upload is refused: `code` is that of the most important finding.".to_owned()
         }
         "replaceTls" | "rollbackTls" if refused.len() > 10 => {
-            "The upload is refused: `code` is that of the most important finding. Or `IMPACT_SEVERE`, if the request is strict."
+            "The upload is refused: `code` is that of the most important finding. Or `IMPACT_SEVERE`, if the request is strict; or `CLOSE_RATE_INVALID`."
                 .to_owned()
         }
         _ => {
@@ -220,10 +221,12 @@ fn own_refusals(operation: &str, path: &str) -> Vec<RefusalExample> {
         "createTls" => errors.extend([Error::TlsAlreadyExists, TlsError::KeepsChanging.into()]),
         "replaceTls" => {
             errors.extend([Error::TlsNotFound, TlsError::KeepsChanging.into(), severe_impact()]);
+            errors.push(close_rate::invalid());
         }
         "checkTls" => errors.push(severe_impact()),
         "deleteTls" => {
             errors.extend([Error::TlsNotFound, Error::Unprocessable(vec![Detail::unexpected_query()])]);
+            errors.push(close_rate::invalid());
         }
         "rollbackTls" => {
             errors.extend([
@@ -233,6 +236,7 @@ fn own_refusals(operation: &str, path: &str) -> Vec<RefusalExample> {
                 TlsError::KeepsChanging.into(),
                 Error::VersionErased(VersionId(7)),
                 severe_impact(),
+                close_rate::invalid(),
             ]);
             errors.extend(wrong(r#"{"version":"seven"}"#, |it| {
                 it.version("version");
@@ -324,7 +328,7 @@ fn severe_impact() -> Error {
 }
 
 /// The first two are of POST alone.
-const DEPLOYMENT_PROPERTIES: [RefusalCode; 8] = [
+const DEPLOYMENT_PROPERTIES: [RefusalCode; 9] = [
     RefusalCode::DeploymentIdInvalid,
     RefusalCode::ProjectIdInvalid,
     RefusalCode::TextInvalid,
@@ -333,6 +337,7 @@ const DEPLOYMENT_PROPERTIES: [RefusalCode; 8] = [
     RefusalCode::ProxyInvalid,
     RefusalCode::LimitInvalid,
     RefusalCode::RecordBytesInvalid,
+    RefusalCode::SessionAgeInvalid,
 ];
 
 const CHANNEL_PROPERTIES: [RefusalCode; 7] = [

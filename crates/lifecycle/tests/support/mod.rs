@@ -283,14 +283,14 @@ impl World {
 
     pub(crate) async fn replace(&self, upload: Upload) -> CertificateView {
         self.lifecycle
-            .replace_tls(&self.admin, &self.this().await, upload.into(), Handling::Lenient)
+            .replace_tls(&self.admin, &self.this().await, upload.into(), Handling::Lenient, None)
             .await
             .unwrap()
             .view
     }
 
     pub(crate) async fn delete(&self) {
-        self.lifecycle.delete_tls(&self.admin, &self.this().await).await.unwrap();
+        self.lifecycle.delete_tls(&self.admin, &self.this().await, None).await.unwrap();
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Deployment {
     pub tls: TlsState,
     /// Its revocations and CRLs.
     pub revocations: RevocationMark,
-    /// How fast each node ends the sessions that the newest change ends. `None`: at once.
+    /// How fast each node ends the sessions that the newest change of them ends. `None`: at once.
     pub close_rate: Option<CloseRate>,
 }
 

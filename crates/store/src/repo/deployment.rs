@@ -10,7 +10,7 @@ use crate::{
     Timestamp, TlsState, Tx, UpstreamList,
     engine::{lock, row},
     model::tls_state,
-    repo::{broker_trouble, ending, host, upstream_claim},
+    repo::{broker_trouble, ending, host, node, upstream_claim},
 };
 
 /// One statement, so deployments and hosts are of one state.
@@ -156,6 +156,28 @@ impl Tx {
             .bind(tls.reason)
             .execute(conn)
             .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// How fast the nodes end the sessions that this change ends, all together; each does its share.
+    /// `None`: at once. Every change that may end sessions sets it, and no other.
+    pub async fn set_close_rate(
+        &mut self,
+        id: &DeploymentId,
+        rate: Option<CloseRate>,
+    ) -> Result<(), StoreError> {
+        self.change(async |conn| {
+            let nodes = match rate {
+                Some(_) => node::count(conn).await?,
+                None => 0,
+            };
+            sqlx::query("UPDATE deployment SET close_rate = $2 WHERE id = $1")
+                .bind(id.as_str())
+                .bind(CloseRate::number(rate.map(|rate| rate.shared_by(nodes))))
+                .execute(conn)
+                .await?;
             Ok(())
         })
         .await

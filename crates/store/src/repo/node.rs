@@ -345,6 +345,12 @@ impl Tx {
     }
 }
 
+/// Nodes with a lease, expired or not.
+pub(crate) async fn count(conn: &mut AnyConnection) -> Result<u64, StoreError> {
+    let row = sqlx::query("SELECT count(*) AS nodes FROM node").fetch_one(conn).await?;
+    row::count(&row, "nodes")
+}
+
 async fn listed(conn: &mut AnyConnection, now: Timestamp) -> Result<Vec<NodeRecord>, StoreError> {
     let rows = sqlx::query(concat!(
         "WITH live AS (SELECT id, started_at AS since, lease_until FROM node), ",

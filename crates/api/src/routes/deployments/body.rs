@@ -5,7 +5,7 @@ use std::slice;
 use certward_pki::{DeviceIdentity, Profile};
 use certward_store::{
     ConnectionLimit, ConnectionLimitError, Deployment, DeploymentPatch, ProxyProtocol, RecordBytes,
-    RecordBytesError, UploadEnd,
+    RecordBytesError, SessionAge, SessionAgeError, UploadEnd,
 };
 use serde::Serialize;
 use utoipa::{
@@ -66,6 +66,10 @@ pub(crate) struct DeploymentBody {
     #[serde(rename = "recordBytes")]
     #[schema(example = 16384, minimum = 512, maximum = 16384)]
     record_bytes: u16,
+    /// How long a session may last, in seconds; 0 for no limit.
+    #[serde(rename = "maxSessionAge")]
+    #[schema(minimum = 0, maximum = 31_536_000)]
+    max_session_age: i64,
     /// Always 0: there is no limit of messages.
     #[schema(minimum = 0, maximum = 0)]
     tps: i64,
@@ -156,6 +160,7 @@ impl Context {
             connections: ConnectionLimit::number(spec.limits.at_once),
             connection_rate: ConnectionLimit::number(spec.limits.per_second),
             record_bytes: spec.record_bytes.get(),
+            max_session_age: SessionAge::number(spec.max_session_age),
             tps: 0,
             create_at: wire_time::to_the_minute(deployment.created_at),
             upstream: spec.upstream.to_string(),
@@ -205,6 +210,10 @@ struct DeploymentSettings {
     /// null. A device that asks for smaller ones gets those.
     #[schema(rename = "recordBytes", minimum = 512, maximum = 16384)]
     record_bytes: Option<u16>,
+    /// How long a session may last, in seconds from 10 to a year; 0, or null, for no limit. Sessions
+    /// are closed evenly over the last tenth of it, and devices may connect again.
+    #[schema(rename = "maxSessionAge", minimum = 0, maximum = 31_536_000)]
+    max_session_age: Option<u32>,
 }
 
 /// Adds the settings that the body's own schema does not describe.
@@ -237,7 +246,7 @@ pub(super) fn read_settings(it: &mut Properties) -> DeploymentPatch {
         connections_at_once: connection_limit(it, "connections"),
         connections_per_second: connection_limit(it, "connectionRate"),
         record_bytes: record_bytes(it, "recordBytes"),
-        max_session_age: None,
+        max_session_age: max_session_age(it, "maxSessionAge"),
     }
 }
 
@@ -259,9 +268,21 @@ fn record_bytes(it: &mut Properties, field: &str) -> Option<RecordBytes> {
     })
 }
 
+/// `None` if absent, `Some(None)` for 0 or null: no limit.
+fn max_session_age(it: &mut Properties, field: &str) -> Option<Option<SessionAge>> {
+    if it.is_null(field) {
+        return Some(None);
+    }
+    it.value(field, RefusalCode::SessionAgeInvalid, SESSION_AGE_REMEDY, |value| {
+        value.as_i64().ok_or(SessionAgeError).and_then(SessionAge::parse)
+    })
+}
+
 const PROFILE_REMEDY: &str = "Use default or emqx-cloud, exactly as written here.";
 const PROTOCOL_REMEDY: &str = "Use none, v2, emqx or mosquitto.";
 const IDENTITY_REMEDY: &str = "Use cn, dn, san or fingerprint.";
 const LIMIT_REMEDY: &str = "Give a whole number, for example 1000, or 0 for no limit.";
 const RECORD_BYTES_REMEDY: &str =
     "Give a whole number from 512 to 16384, for example 4096, or null for the default, 16384.";
+const SESSION_AGE_REMEDY: &str =
+    "Give a whole number of seconds, for example 604800 for a week, or 0 for no limit.";

@@ -27,6 +27,7 @@ pub(crate) struct RollbackBody {
 /// new version. Counted on its own, apart from POST and PUT.
 #[utoipa::path(post, path = "/deployments/{id}/tls/rollback", tag = "tls", operation_id = "rollbackTls",
     params(("id" = DeploymentIdText, Path, description = "The deployment's id."),
+        ("closeRate" = Option<u32>, Query, minimum = 1, maximum = 1_000_000, description = "Of devices that lose trust, how many are disconnected in a second, over all nodes; all at once when absent. New handshakes are refused at once all the same."),
         ("Prefer" = Option<String>, Header, example = "handling=strict", description = "`handling=strict`: a severe impact is 422 `IMPACT_SEVERE`, and nothing is stored. What is not understood is ignored.")),
     request_body = RollbackBody,
     responses((status = 200, description = "Stored; `pending` until every counted node has proven it.", body = TlsBody)))]

@@ -9,11 +9,13 @@ use axum::{
 };
 use certward_lifecycle::AcceptedUpload;
 use certward_pki::Upload;
-use certward_store::{Method, Scope, VersionId};
+use certward_store::{CloseRate, Method, Scope, VersionId};
+use http::Uri;
 
 use super::body::TlsBody;
 use crate::{
-    auth::Caller, body, context::Context, error::Error, path_id::PathId, prefer, property::Properties, upload,
+    auth::Caller, body, close_rate, context::Context, error::Error, page::ListQuery, path_id::PathId, prefer,
+    property::Properties, upload,
 };
 
 #[derive(Clone, Copy)]
@@ -41,17 +43,19 @@ pub(super) async fn set(
     api.limited(caller, deployment.id.as_str(), write.method(), async {
         let asked = prefer::handling(request.headers());
         let handling = asked.unwrap_or_default();
+        let uri = request.uri().clone();
         let read = write.read(&body::read(request, api.settings.deadlines.body).await?)?;
+        let close_rate = write.close_rate(&uri)?;
         api.require_still(caller, Scope::Tls, &deployment).await?;
         let (requester, reference) = (caller.requester(), deployment.reference());
         let lifecycle = &api.lifecycle;
         let set = match read {
             ReadWrite::Create(upload) => lifecycle.create_tls(requester, &reference, upload, handling).await,
             ReadWrite::Replace(upload) => {
-                lifecycle.replace_tls(requester, &reference, upload, handling).await
+                lifecycle.replace_tls(requester, &reference, upload, handling, close_rate).await
             }
             ReadWrite::Rollback(version) => {
-                lifecycle.roll_back_tls(requester, &reference, version, handling).await
+                lifecycle.roll_back_tls(requester, &reference, version, handling, close_rate).await
             }
         };
         if set.is_err() {
@@ -75,6 +79,14 @@ impl CertificateWrite {
             Self::Create => Method::Post,
             Self::Replace => Method::Put,
             Self::Rollback => Method::Rollback,
+        }
+    }
+
+    /// The first certificate disconnects no device.
+    fn close_rate(self, uri: &Uri) -> Result<Option<CloseRate>, Error> {
+        match self {
+            Self::Create => Ok(None),
+            Self::Replace | Self::Rollback => close_rate::read(&ListQuery::read(uri)?),
         }
     }
 

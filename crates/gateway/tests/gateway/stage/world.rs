@@ -152,7 +152,7 @@ impl World {
         match self.lifecycle.tls(&deployment).await.unwrap() {
             Some(TlsView::Set(_)) => self
                 .lifecycle
-                .replace_tls(&self.admin, &deployment.reference(), upload, Handling::Lenient)
+                .replace_tls(&self.admin, &deployment.reference(), upload, Handling::Lenient, None)
                 .await
                 .unwrap(),
             _ => self
@@ -168,7 +168,7 @@ impl World {
     }
 
     pub(crate) async fn delete_tls(&self, id: &DeploymentId) {
-        self.lifecycle.delete_tls(&self.admin, &self.this(id).await).await.unwrap();
+        self.lifecycle.delete_tls(&self.admin, &self.this(id).await, None).await.unwrap();
     }
 
     pub(crate) async fn remove(&self, id: &DeploymentId) {
