@@ -218,6 +218,7 @@ impl From<Finding> for Detail {
             Field::Key => "key",
             Field::KeyPassword => "keyPassword",
             Field::Cacert => "cacert",
+            Field::Crl => "crl",
         };
         Self {
             code: finding.code.as_str().to_owned(),

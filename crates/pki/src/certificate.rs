@@ -70,6 +70,7 @@ pub(crate) struct Certificate {
 pub(crate) struct KeyUsage {
     pub(crate) digital_signature: bool,
     pub(crate) key_cert_sign: bool,
+    pub(crate) crl_sign: bool,
 }
 
 /// RFC 5280 §4.2.1.12.
@@ -335,6 +336,7 @@ impl Extensions {
                 self.key_usage = Some(KeyUsage {
                     digital_signature: usage.digital_signature(),
                     key_cert_sign: usage.key_cert_sign(),
+                    crl_sign: usage.crl_sign(),
                 });
             }
             ParsedExtension::ExtendedKeyUsage(usage) => {

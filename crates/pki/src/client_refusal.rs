@@ -60,6 +60,12 @@ pub enum ClientRefusal {
     /// The path or its search exceeds a bound.
     #[error("the chain is too long")]
     ChainTooLong,
+    /// Its deployment's deny-list or a CRL has it, or an intermediate that it needs.
+    #[error("the certificate is revoked")]
+    Revoked,
+    /// A CRL that must be current is stale.
+    #[error("the CRL of a certificate's issuer is stale")]
+    RevocationUnknown,
     /// Anything else.
     #[error("the certificate cannot be used")]
     Other,
@@ -77,6 +83,10 @@ impl ClientRefusal {
                 Self::WrongPurpose
             }
             CertificateError::BadEncoding => Self::Encoding,
+            CertificateError::Revoked => Self::Revoked,
+            CertificateError::UnknownRevocationStatus
+            | CertificateError::ExpiredRevocationList
+            | CertificateError::ExpiredRevocationListContext { .. } => Self::RevocationUnknown,
             CertificateError::UnsupportedSignatureAlgorithmContext { signature_algorithm_id, .. } => {
                 Self::of_algorithm(signature_algorithm_id)
             }

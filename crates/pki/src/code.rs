@@ -176,7 +176,7 @@ codes! {
     FormatCrl "FORMAT_CRL" Error
         "The block is a certificate revocation list."
         "`-----BEGIN X509 CRL-----` behind the chain."
-        "Leave the list out of this property."
+        "Leave the list out of this property; a CRL of a client CA is set by itself: certward crl set."
         "RFC 7468 §6";
     FormatPgp "FORMAT_PGP" Error
         "The block belongs to PGP."
@@ -426,6 +426,109 @@ codes! {
         "90 CAs with names of 400 characters."
         "Send only the CAs that issue the clients' certificates."
         "RFC 8446 §4.2.4";
+    // CRLs.
+    CrlTooLarge "CRL_TOO_LARGE" Error
+        "A CRL has more than 16 MiB."
+        "A CRL of 500,000 entries as PEM."
+        "Send it as DER, which is a quarter smaller: openssl crl -in FILE -outform DER -out FILE.crl. Or let the CA leave expired certificates out of it, or issue it in parts."
+        "certward (limit 16 MiB)";
+    CrlMissing "CRL_MISSING" Error
+        "The upload of a CRL is empty."
+        "A PUT without a body."
+        "Send the CRL itself, DER or PEM: certward crl set ID NAME FILE."
+        "certward";
+    NotACrl "NOT_A_CRL" Error
+        "The upload, or a block of it, is something else than a CRL: a certificate, a signing request, a container."
+        "The CA's certificate instead of its CRL."
+        "Send the CRL that the CA publishes, DER or PEM (-----BEGIN X509 CRL-----); only certificates of its issuer may stand beside it."
+        "RFC 5280 §5.1";
+    CrlHoldsKey "CRL_HOLDS_KEY" Error
+        "The upload of a CRL holds a private key. The key of a CA must never leave the CA."
+        "A combined file of the CA: certificate, key and CRL."
+        "Send only the CRL, and consider the key as disclosed."
+        "certward";
+    SeveralCrls "SEVERAL_CRLS" Error
+        "The upload holds more than one CRL."
+        "The CRLs of root and intermediate in one file."
+        "Send each CRL by itself, under an id of its own."
+        "certward";
+    CrlUnreadable "CRL_UNREADABLE" Error
+        "The CRL is not encoded as RFC 5280 says."
+        "A download that broke off; an extension that is there twice."
+        "Download it again, and look at it: openssl crl -in FILE -noout -text (DER: -inform DER). If openssl reads it, have the CA issue it as RFC 5280 says."
+        "RFC 5280 §5.1";
+    CrlDelta "CRL_DELTA" Error
+        "The CRL is a delta CRL: it has only what changed since a complete one."
+        "`deltaCRLIndicator` from a Microsoft CA, whose file name ends in +.crl."
+        "Send the complete CRL (the base CRL) of the CA."
+        "RFC 5280 §5.2.4";
+    CrlIndirect "CRL_INDIRECT" Error
+        "The CRL is indirect: it lists certificates of other issuers."
+        "`indirectCRL` in issuingDistributionPoint; an entry with certificateIssuer."
+        "Send the CRL of each CA that issues the clients' certificates."
+        "RFC 5280 §5.2.5, §5.3.3";
+    CrlPartial "CRL_PARTIAL" Error
+        "The CRL has only certificates that were revoked for some of the reasons, or only attribute certificates."
+        "`onlySomeReasons` in issuingDistributionPoint."
+        "Send the CA's CRL for all reasons."
+        "RFC 5280 §5.2.5";
+    CrlCriticalExtension "CRL_CRITICAL_EXTENSION" Error
+        "The CRL, or an entry of it, has a critical extension that is not known here, or one that must not be critical."
+        "`1.2.3.4=critical,…`; a critical cRLNumber."
+        "Have the CA issue the CRL without it: openssl crl -in FILE -noout -text shows it."
+        "RFC 5280 §5.2, §5.3";
+    CrlIssuerUnknown "CRL_ISSUER_UNKNOWN" Error
+        "The CRL's issuer is not known, so its signature cannot be verified."
+        "The CRL of an intermediate, without its certificate."
+        "Send the certificate of the CRL's issuer beside it in one PEM file (cat crl.pem intermediate.pem), or add it to the client CAs: certward trust add. Its name: openssl crl -in FILE -noout -issuer."
+        "RFC 5280 §6.3.3 (f)";
+    CrlSignerKeyDiffers "CRL_SIGNER_KEY_DIFFERS" Error
+        "The CRL is signed by another CA of the same name: its authorityKeyIdentifier names another key."
+        "The CRL of the old CA, after the CA got a new key and kept its name."
+        "Send the certificate of the CA that signed the CRL beside it in one PEM file; it must lead to a client CA. The key's identifier: openssl crl -in FILE -noout -text."
+        "RFC 5280 §5.2.1";
+    CrlSignatureBroken "CRL_SIGNATURE_BROKEN" Error
+        "The CRL's signature does not verify with the key of its issuer."
+        "A CRL that was changed; the CRL of another CA of the same name."
+        "Download it again, and verify it: openssl crl -in FILE -noout -CAfile CA."
+        "RFC 5280 §6.3.3 (g)";
+    CrlSignatureWeak "CRL_SIGNATURE_WEAK" Error
+        "The CRL is signed with MD5 or SHA-1."
+        "`openssl ca -gencrl -md sha1`."
+        "Have the CA sign its CRLs with SHA-256."
+        "RFC 9155";
+    CrlSignatureUnsupported "CRL_SIGNATURE_UNSUPPORTED" Error
+        "The CRL's signature is not of a kind that is verified here: ECDSA (P-256, P-384, P-521), RSA of 2048 to 8192 bits or Ed25519, with SHA-256, SHA-384 or SHA-512."
+        "A CRL that is signed with DSA."
+        "Have the CA sign its CRLs with ECDSA or RSA and SHA-256."
+        "RFC 5280 §5.1.1.2";
+    CrlSignNotAllowed "CRL_SIGN_NOT_ALLOWED" Error
+        "The key usage of the CRL's issuer does not allow it to sign CRLs."
+        "A CA with `keyUsage = keyCertSign` alone."
+        "Have the CA's certificate issued with the key usage cRLSign beside keyCertSign."
+        "RFC 5280 §6.3.3 (f)";
+    CrlSignerUntrusted "CRL_SIGNER_UNTRUSTED" Error
+        "The CRL's issuer, sent beside it, does not lead to a client CA as a CA that is valid now."
+        "An expired intermediate beside its CRL; a CRL that is signed by a certificate that is not a CA's."
+        "Send all certificates between the CRL's issuer and a client CA beside the CRL, and check them: openssl verify -CAfile CLIENT_CAS -untrusted FILE FILE."
+        "RFC 5280 §6.3.3 (f)";
+    CrlNotYetValid "CRL_NOT_YET_VALID" Error
+        "The CRL's thisUpdate is more than five minutes in the future."
+        "A CA whose clock is an hour ahead."
+        "Check the clocks of the CA and of this machine."
+        "RFC 5280 §5.1.2.4";
+    CrlOlder "CRL_OLDER" Error
+        "The CRL is older than the one in service: its number is lower, or, without numbers, its thisUpdate is earlier. What was revoked since would be accepted again."
+        "Yesterday's file, sent again."
+        "Send the newest CRL of the CA. If the CA began to count again, remove the one in service first: certward crl remove."
+        "RFC 5280 §5.2.3";
+    CrlStaleHard "CRL_STALE_HARD" Error
+        "The CRL is stale (after its nextUpdate), and a stale one is to refuse all certificates of its issuer (`hard`)."
+        "A CRL of last month with `hard`."
+        "Send the newest CRL of the CA, or use soft until there is one."
+        "RFC 5280 §5.1.2.5";
+
+    // By the gateway.
     NotServable "NOT_SERVABLE" Error
         "The gateway could not serve this upload."
         "A certificate that rustls does not take, and no rule here knows why."
@@ -593,6 +696,31 @@ codes! {
         "A combined file, certificate and key, in `cert`."
         "Send only certificates in cert."
         "EMQX Cloud API";
+    CrlStale "CRL_STALE" Warning
+        "The CRL is stale: it is after its nextUpdate. It counts as before, but what was revoked since is accepted."
+        "A CRL of last month with `soft`."
+        "Send the newest CRL of the CA."
+        "RFC 5280 §5.1.2.5";
+    CrlStaleSoon "CRL_STALE_SOON" Warning
+        "Less than a tenth of the time between the CRL's thisUpdate and nextUpdate is left."
+        "A CRL of seven days on its last evening."
+        "Send the next one as soon as the CA has made it."
+        "certward";
+    CrlWithoutNextUpdate "CRL_WITHOUT_NEXT_UPDATE" Warning
+        "The CRL does not say when the next one comes, so it is never stale."
+        "A CRL that a script made without nextUpdate."
+        "Have the CA set nextUpdate: openssl ca -gencrl -crldays 7."
+        "RFC 5280 §5.1.2.5";
+    CrlVersion1 "CRL_VERSION1" Warning
+        "The CRL is of version 1: it has neither a number nor the identifier of its signer's key."
+        "`openssl ca -gencrl` without `crl_extensions`."
+        "Better: have the CA issue version 2, with `crl_extensions` in OpenSSL's configuration."
+        "RFC 5280 §5.1.2.1";
+    CrlNumberRepeated "CRL_NUMBER_REPEATED" Warning
+        "The CRL has the number of the one in service, and is another one. It replaces that one."
+        "A CA that does not count on."
+        "Look whether the CA counts its CRLs: openssl crl -in FILE -noout -crlnumber."
+        "RFC 5280 §5.2.3";
 
     // Repaired with a notice.
     ChainReordered "CHAIN_REORDERED" Notice

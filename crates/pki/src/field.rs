@@ -16,6 +16,7 @@ impl Field {
             Self::Key => "key",
             Self::KeyPassword => "keyPassword",
             Self::Cacert => "cacert",
+            Self::Crl => "crl",
         }
     }
 }
@@ -45,6 +46,13 @@ pub(crate) fn read(text: &Text, field: Field, findings: &mut Vec<Finding>) -> Ve
         say(Code::FieldTooLarge, format!("{name} has more than 256 KiB."));
         return Vec::new();
     }
+    read_text(text, field, findings)
+}
+
+/// Of any size.
+pub(crate) fn read_text(text: &str, field: Field, findings: &mut Vec<Finding>) -> Vec<Block> {
+    let name = field.name();
+    let mut say = |code, message: String| findings.push(Finding::new(code, field, None, message));
     if text::is_utf16(text) {
         say(Code::FormatUtf16, format!("{name} is UTF-16 text."));
         return Vec::new();
@@ -186,6 +194,12 @@ fn begins_like_pkcs12(text: &str) -> bool {
 /// PFX ::= SEQUENCE { version INTEGER 3, … } (RFC 7292 §4).
 pub(crate) fn is_pkcs12(der: &[u8]) -> bool {
     crate::der::sequence(der).is_some_and(|(_, content)| content.starts_with(&[0x02, 0x01, 0x03]))
+}
+
+/// ContentInfo ::= SEQUENCE { contentType OID 1.2.840.113549.1.7.…, … } (RFC 5652 §3).
+pub(crate) fn is_pkcs7(der: &[u8]) -> bool {
+    const OID_BEGINNING: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07];
+    crate::der::sequence(der).is_some_and(|(_, content)| content.starts_with(OID_BEGINNING))
 }
 
 const PATH_BYTES_MAX: usize = 1024;

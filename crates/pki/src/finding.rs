@@ -21,6 +21,9 @@ pub enum Field {
     /// `cacert`
     #[serde(rename = "cacert")]
     Cacert,
+    /// A CRL's upload.
+    #[serde(rename = "crl")]
+    Crl,
 }
 
 /// The PEM block of a finding.

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use crate::certificate::{Certificate, Unreadable};
 use crate::chain::GivenCertificate;
-use crate::der::sequence;
 use crate::encrypted_key::{self, DecryptFault};
 use crate::finding::{Field, Finding, Item};
 use crate::key_form::{self, KeyFault, ReadKey};
@@ -343,7 +342,7 @@ fn read_certificates(blocks: &[Block], field: Field, findings: &mut Vec<Finding>
 fn unreadable(fault: Unreadable, block: &Block, field: Field) -> Finding {
     let index = block.index;
     let (code, why) = match fault {
-        Unreadable::Structure if is_pkcs7(&block.der) => {
+        Unreadable::Structure if field::is_pkcs7(&block.der) => {
             (Code::FormatPkcs7, "is a PKCS#7 container by another label")
         }
         Unreadable::Structure if field::is_pkcs12(&block.der) => {
@@ -356,12 +355,6 @@ fn unreadable(fault: Unreadable, block: &Block, field: Field) -> Finding {
     };
     let item = Some(Item { index, subject: None });
     Finding::new(code, field, item, format!("Block {index} of {} {why}.", field.name()))
-}
-
-/// ContentInfo ::= SEQUENCE { contentType OID 1.2.840.113549.1.7.…, … } (RFC 5652 §3).
-fn is_pkcs7(der: &[u8]) -> bool {
-    const OID_BEGINNING: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07];
-    sequence(der).is_some_and(|(_, content)| content.starts_with(OID_BEGINNING))
 }
 
 fn error_count(findings: &[Finding]) -> usize {

@@ -144,6 +144,12 @@ causes! {
     CertificateChainTooLong "certificate_chain_too_long":
         "The way from the device's certificate to a client CA has more than six intermediates, or there are too many ways to try.";
         "Make a CA further down a client CA, and let the device send only the intermediates below it: openssl verify -verify_depth 6 -purpose sslclient -CAfile CLIENT_CAS -untrusted CHAIN CHAIN. CHAIN is what the device sends, its certificate first."
+    Revoked "revoked":
+        "The device's certificate is on the deployment's deny-list or on a CRL, or an intermediate that it needs is on a CRL.";
+        "Nothing if the device is to stay out; else see what refuses it: certward revocation list, certward crl show. Give the device a new certificate, or take the entry back."
+    RevocationUnknown "revocation_unknown":
+        "A CRL of the issuer of the device's certificate, or of an intermediate, is stale, and is set to refuse all of its issuer's certificates then (hard).";
+        "Set the newest CRL of the CA: certward crl set; or let the stale one count until then, with soft."
     CertificateInvalid "certificate_invalid":
         "The device's certificate cannot be used for another reason.";
         "Verify it: openssl verify -x509_strict -purpose sslclient -CAfile CLIENT_CAS -untrusted CHAIN CHAIN. CHAIN is what the device sends, its certificate first."
@@ -302,6 +308,8 @@ impl From<&CertificateError> for Cause {
             ClientRefusal::CriticalExtension => Self::CertificateCriticalExtension,
             ClientRefusal::Policy => Self::CertificatePolicy,
             ClientRefusal::ChainTooLong => Self::CertificateChainTooLong,
+            ClientRefusal::Revoked => Self::Revoked,
+            ClientRefusal::RevocationUnknown => Self::RevocationUnknown,
             ClientRefusal::Other => Self::CertificateInvalid,
         }
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use rustls::CertificateError;
 use rustls::pki_types::{CertificateDer, UnixTime};
 
-use crate::{DenyKeys, DenyList, DeviceIdentity};
+use crate::crl::{CertificateRole, SignedSerial};
+use crate::{CrlTable, DenyKeys, DenyList, DeviceIdentity};
 
 /// What a deployment refuses of the certificates that its client CAs issued. Immutable.
 #[derive(Debug, Clone, Default)]
@@ -12,46 +13,122 @@ pub struct Revocations {
     /// What the deny-list's names are compared with.
     identity: DeviceIdentity,
     denied: Arc<DenyList>,
+    crls: Vec<Arc<CrlTable>>,
 }
+
+/// Signatures of intermediates that are verified for one client; more than an honest chain needs.
+/// Then an entry of a CRL counts whoever signed the certificate.
+const SIGNATURES_MAX: usize = 16;
 
 impl Revocations {
     /// `identity`: what the broker is told.
     pub fn new(identity: DeviceIdentity, denied: Arc<DenyList>) -> Self {
-        Self { identity, denied }
+        Self { identity, denied, crls: Vec::new() }
+    }
+
+    /// With these CRLs in place of those before.
+    #[must_use]
+    pub fn with_crls(self, crls: Vec<Arc<CrlTable>>) -> Self {
+        Self { crls, ..self }
     }
 
     /// Whether nothing is refused.
     pub fn is_empty(&self) -> bool {
-        self.denied.is_empty()
+        self.denied.is_empty() && self.crls.is_empty()
     }
 
-    /// The intermediates that may be part of a path.
+    /// The intermediates that may be part of a path: without those that a CRL refuses.
     pub fn candidates<'a>(
         &self,
         intermediates: &'a [CertificateDer<'a>],
-        _now: UnixTime,
+        now: UnixTime,
     ) -> Cow<'a, [CertificateDer<'a>]> {
-        Cow::Borrowed(intermediates)
+        let refusals = self.refusals(intermediates, now);
+        if refusals.iter().all(Option::is_none) {
+            return Cow::Borrowed(intermediates);
+        }
+        let left = intermediates.iter().zip(refusals).filter(|(_, refusal)| refusal.is_none());
+        left.map(|(intermediate, _)| intermediate.clone()).collect()
+    }
+
+    /// Why [`Self::candidates`] left intermediates out: the reason if no path is found without
+    /// them. `None` if it left none out.
+    pub fn refusal_among(
+        &self,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Option<CertificateError> {
+        self.refusals(intermediates, now).into_iter().flatten().reduce(graver)
     }
 
     /// Of a certificate that leads to a client CA.
     ///
     /// # Errors
-    /// [`CertificateError::Revoked`], also if it cannot be read while anything is refused.
-    pub fn check(&self, end_entity: &CertificateDer<'_>, _now: UnixTime) -> Result<(), CertificateError> {
-        if self.denied.is_empty() {
+    /// [`CertificateError::Revoked`], also if it cannot be read while anything is refused;
+    /// [`CertificateError::ExpiredRevocationList`] if a CRL of its issuer must be current.
+    pub fn check(&self, end_entity: &CertificateDer<'_>, now: UnixTime) -> Result<(), CertificateError> {
+        if !self.denied.is_empty() {
+            match DenyKeys::of(end_entity, self.identity) {
+                Some(keys) if !self.denied.has(&keys) => {}
+                _ => return Err(CertificateError::Revoked),
+            }
+        }
+        if self.crls.is_empty() {
             return Ok(());
         }
-        match DenyKeys::of(end_entity, self.identity) {
-            Some(keys) if !self.denied.has(&keys) => Ok(()),
-            _ => Err(CertificateError::Revoked),
-        }
+        let certificate = SignedSerial::read(end_entity).ok_or(CertificateError::Revoked)?;
+        let mut signatures = usize::MAX;
+        self.refusal_by_crl(&certificate, CertificateRole::EndEntity, now, &mut signatures)
+            .map_or(Ok(()), Err)
     }
 
     /// Whether the deny-list has a certificate with these keys.
     pub fn denies(&self, keys: &DenyKeys) -> bool {
         self.denied.has(keys)
     }
+
+    /// Of each. Unreadable ones are part of no path.
+    fn refusals(&self, intermediates: &[CertificateDer<'_>], now: UnixTime) -> Vec<Option<CertificateError>> {
+        if self.crls.is_empty() {
+            return Vec::new();
+        }
+        let mut signatures = SIGNATURES_MAX;
+        let refusal = |der: &CertificateDer<'_>| {
+            let certificate = SignedSerial::read(der)?;
+            self.refusal_by_crl(&certificate, CertificateRole::Ca, now, &mut signatures)
+        };
+        intermediates.iter().map(refusal).collect()
+    }
+
+    /// `signatures`: how many may be verified.
+    fn refusal_by_crl(
+        &self,
+        certificate: &SignedSerial<'_>,
+        role: CertificateRole,
+        now: UnixTime,
+        signatures: &mut usize,
+    ) -> Option<CertificateError> {
+        let mut refusal = None;
+        for crl in &self.crls {
+            let Some(objection) = crl.objection(certificate, role, now) else { continue };
+            let counts = match signatures.checked_sub(1) {
+                Some(left) => {
+                    *signatures = left;
+                    crl.has_signed(certificate)
+                }
+                None => true,
+            };
+            if counts {
+                refusal = refusal.into_iter().chain([objection]).reduce(graver);
+            }
+        }
+        refusal
+    }
+}
+
+/// Revoked rather than unknown.
+fn graver(one: CertificateError, other: CertificateError) -> CertificateError {
+    if one == CertificateError::Revoked { one } else { other }
 }
 
 #[cfg(test)]
