@@ -48,6 +48,8 @@ fn every_code_has_an_upload_that_causes_it() {
     let corpus = [
         include_str!("catalogue.rs"),
         include_str!("chains.rs"),
+        include_str!("crl_uploads.rs"),
+        include_str!("crls.rs"),
         include_str!("findings.rs"),
         include_str!("name_forms.rs"),
         include_str!("names.rs"),

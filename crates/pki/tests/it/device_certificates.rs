@@ -11,12 +11,11 @@ use certward_test_support::{Authority, Leaf, authority_params, client_params};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use time::macros::datetime;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::clients::der;
 use crate::openssl::{Openssl, V3};
 use crate::serving::provider;
-use crate::stage::now;
+use crate::stage::{now, twin};
 
 fn trust(client_cas: &[&[u8]]) -> ClientTrust {
     ClientTrust::new(client_cas.iter().map(|der| der.to_vec().into()).collect()).unwrap()
@@ -214,32 +213,11 @@ fn what_is_true_of_one_device_is_true_of_its_path() {
     assert!(paths.len() > 10, "{}", paths.len());
 }
 
-/// A signature (r, s) of ECDSA is as valid as (r, n - s).
 #[test]
 fn the_id_does_not_depend_on_the_signature() {
-    const ORDER_OF_P256: [u8; 32] = [
-        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa,
-        0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
-    ];
     let ca = Authority::new("ca");
     let device = ca.client("device");
-    let (_, x509) = X509Certificate::from_der(&device.der).unwrap();
-    let signature = &x509.signature_value.data;
-    let (r, s) = signature[2..].split_at(2 + usize::from(signature[3]));
-    let (mut twin, mut borrow) = (vec![0; 33], 0_i16);
-    for (n, order) in ORDER_OF_P256.iter().rev().enumerate() {
-        let digit = s[2..].iter().rev().nth(n).copied().unwrap_or(0);
-        let difference = i16::from(*order) - i16::from(digit) - borrow;
-        borrow = i16::from(difference < 0);
-        twin[32 - n] = (difference & 0xff) as u8;
-    }
-    let zeros = twin.iter().take_while(|byte| **byte == 0).count();
-    let significant = if twin[zeros] < 0x80 { &twin[zeros..] } else { &twin[zeros - 1..] };
-    let twin = crate::stage::tlv(0x30, &[r, &crate::stage::tlv(2, significant)].concat());
-    let before = &device.der[4..device.der.len() - signature.len() - 3];
-    let twin =
-        crate::stage::tlv(0x30, &[before, &crate::stage::tlv(3, &[&[0], &twin[..]].concat())].concat());
-    let twin = Leaf { der: twin, ..device.clone() };
+    let twin = Leaf { der: twin(&device.der), ..device.clone() };
     let now = UnixTime::since_unix_epoch(Duration::from_secs(1_790_000_000));
     let verifier = trust(&[ca.der()]).verifier(&provider()).unwrap();
     verifier.verify_client_cert(&chain(&twin)[0], &[], now).unwrap();

@@ -10,6 +10,7 @@ use certward_test_support::server_params;
 pub(crate) use certward_test_support::{Authority, Leaf, authority_params};
 use rcgen::{CertificateParams, KeyPair, SanType};
 use time::{Duration, OffsetDateTime};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
 
 use crate::judge::objection;
@@ -217,4 +218,28 @@ pub(crate) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
         _ => vec![tag, 0x82, (length >> 8) as u8, length as u8],
     };
     [header.as_slice(), content].concat()
+}
+
+/// Of a certificate in DER that is signed with ECDSA and P-256: with another signature of the same
+/// key. (r, s) is as valid as (r, n - s).
+pub(crate) fn twin(certificate: &[u8]) -> Vec<u8> {
+    const ORDER_OF_P256: [u8; 32] = [
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa,
+        0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+    ];
+    let (_, x509) = X509Certificate::from_der(certificate).unwrap();
+    let signature = &x509.signature_value.data;
+    let (r, s) = signature[2..].split_at(2 + usize::from(signature[3]));
+    let (mut twin, mut borrow) = (vec![0; 33], 0_i16);
+    for (n, order) in ORDER_OF_P256.iter().rev().enumerate() {
+        let digit = s[2..].iter().rev().nth(n).copied().unwrap_or(0);
+        let difference = i16::from(*order) - i16::from(digit) - borrow;
+        borrow = i16::from(difference < 0);
+        twin[32 - n] = (difference & 0xff) as u8;
+    }
+    let zeros = twin.iter().take_while(|byte| **byte == 0).count();
+    let significant = if twin[zeros] < 0x80 { &twin[zeros..] } else { &twin[zeros - 1..] };
+    let twin = tlv(0x30, &[r, &tlv(2, significant)].concat());
+    let before = &certificate[4..certificate.len() - signature.len() - 3];
+    tlv(0x30, &[before, &tlv(3, &[&[0], &twin[..]].concat())].concat())
 }
