@@ -7,6 +7,7 @@
 mod address;
 mod alerts;
 mod api;
+mod crl;
 mod duration;
 mod error;
 mod example;
@@ -27,6 +28,7 @@ mod upstream_source;
 
 pub(crate) use alerts::AlertsSection;
 pub(crate) use api::ApiSection;
+pub(crate) use crl::CrlSection;
 pub(crate) use error::ConfigError;
 pub(crate) use file::Config;
 pub(crate) use gateway::GatewaySection;

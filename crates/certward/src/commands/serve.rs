@@ -3,7 +3,6 @@
 //! The whole configuration is checked before a port is bound. A signal during the start takes
 //! effect once everything runs.
 
-mod alert_sender;
 mod api_certificate;
 mod audit_head;
 mod bound_node;
@@ -16,6 +15,7 @@ mod metrics_page;
 mod notify;
 mod open_store;
 mod optional_gauge;
+mod outbound;
 mod process_metrics;
 mod prune;
 mod reload;

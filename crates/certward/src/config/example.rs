@@ -4,7 +4,7 @@ use toml::de::{DeTable, DeValue};
 
 /// Path in the file, without indices of lists, and a line that is right. A test compares them with
 /// the keys and reads each.
-const EXAMPLES: [(&str, &str); 45] = [
+const EXAMPLES: [(&str, &str); 48] = [
     ("data_dir", "data_dir = \"/var/lib/certward\""),
     ("store", "store = \"postgres://USER:PASSWORD@HOST/DATABASE\""),
     ("role", "role = \"all\""),
@@ -45,6 +45,9 @@ const EXAMPLES: [(&str, &str); 45] = [
     ("alerts.ca_file", "ca_file = \"/etc/certward/hooks.pem\""),
     ("alerts.rules", "rules = [\"14d\", \"1/30\"]"),
     ("alerts.ca_rules", "ca_rules = [\"14d\", \"1/30\"]"),
+    ("crl", "[crl]"),
+    ("crl.crl_allow", "crl_allow = [\"192.0.2.0/24\"]"),
+    ("crl.ca_file", "ca_file = \"/etc/certward/crl-servers.pem\""),
     ("log", "[log]"),
     ("log.level", "level = \"info\""),
     ("log.format", "format = \"text\""),

@@ -4,8 +4,8 @@ use certward_store::Role;
 use serde::Deserialize;
 
 use super::{
-    AlertsSection, ApiSection, GatewaySection, LimitsSection, LogSection, MasterKeyText, MetricsSection,
-    StoreServers,
+    AlertsSection, ApiSection, CrlSection, GatewaySection, LimitsSection, LogSection, MasterKeyText,
+    MetricsSection, StoreServers,
 };
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -35,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) gateway: GatewaySection,
     pub(crate) limits: LimitsSection,
     pub(crate) alerts: AlertsSection,
+    pub(crate) crl: CrlSection,
     pub(crate) log: LogSection,
     pub(crate) metrics: MetricsSection,
 }
@@ -54,6 +55,7 @@ impl Default for Config {
             gateway: GatewaySection::default(),
             limits: LimitsSection::default(),
             alerts: AlertsSection::default(),
+            crl: CrlSection::default(),
             log: LogSection::default(),
             metrics: MetricsSection::default(),
         }

@@ -29,7 +29,7 @@ const fn key(path: &'static str, kind: ValueKind) -> ConfigKey {
 }
 
 /// A test compares them with the documentation and the types.
-pub(super) const KEYS: [ConfigKey; 28] = [
+pub(super) const KEYS: [ConfigKey; 29] = [
     key("data_dir", ValueKind::Text),
     key("store", ValueKind::Text),
     key("role", ValueKind::Text),
@@ -55,6 +55,7 @@ pub(super) const KEYS: [ConfigKey; 28] = [
     key("limits.window", ValueKind::Text),
     key("limits.deployments_per_project", ValueKind::Integer),
     key("alerts.ca_file", ValueKind::Text),
+    key("crl.ca_file", ValueKind::Text),
     key("log.level", ValueKind::Text),
     key("log.format", ValueKind::Text),
     key("metrics.per_deployment", ValueKind::Bool),
@@ -67,10 +68,11 @@ pub(super) const NEXT_MASTER_KEY: &str = "CERTWARD_MASTER_KEY_NEXT";
 pub(super) const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 /// Lists, possible only in the file.
-pub(super) const LISTS: [&str; 7] = [
+pub(super) const LISTS: [&str; 8] = [
     "CERTWARD_ALERTS__ALERT_ALLOW",
     "CERTWARD_ALERTS__CA_RULES",
     "CERTWARD_ALERTS__RULES",
+    "CERTWARD_CRL__CRL_ALLOW",
     "CERTWARD_GATEWAY__LISTENER",
     "CERTWARD_GATEWAY__UPSTREAM_ALLOW",
     "CERTWARD_GATEWAY__UPSTREAM_NAT64",

@@ -14,7 +14,7 @@ pub(super) fn role<'de, D: Deserializer<'de>>(from: D) -> Result<Role, D::Error>
 
 /// Ignored keys that differ from the default.
 pub(super) fn ignored_keys(config: &Config) -> Vec<&'static str> {
-    let Config { api, gateway, limits, alerts, .. } = config;
+    let Config { api, gateway, limits, alerts, crl, .. } = config;
     let default = Config::default();
     let of_gateway = [
         ("gateway.listener", gateway.listener.is_some()),
@@ -40,6 +40,8 @@ pub(super) fn ignored_keys(config: &Config) -> Vec<&'static str> {
         ("alerts.ca_file", alerts.ca_file.is_some()),
         ("alerts.rules", alerts.rules.is_some()),
         ("alerts.ca_rules", alerts.ca_rules.is_some()),
+        ("crl.crl_allow", !crl.crl_allow.is_empty()),
+        ("crl.ca_file", crl.ca_file.is_some()),
     ];
     let without_gateway = of_gateway.into_iter().filter(|_| !config.role.has_gateway());
     let without_api = of_api.into_iter().filter(|_| !config.role.has_api());

@@ -56,6 +56,9 @@ alert_allow = ["192.0.2.0/24"]
 ca_file = "hooks.pem"
 rules = ["14d", "1/30"]
 ca_rules = ["1/5"]
+[crl]
+crl_allow = ["192.0.2.0/24", "fd00::/8"]
+ca_file = "crl-servers.pem"
 [log]
 level = "debug"
 format = "json"
@@ -99,6 +102,7 @@ fn every_key_of_the_file_is_read() {
     );
     assert_eq!(config.alerts.rules, Some(vec![ExpiryRule::Days(14), ExpiryRule::Share(30)]));
     assert_eq!(config.alerts.ca_rules, Some(vec![ExpiryRule::Share(5)]));
+    assert_eq!((config.crl.crl_allow.len(), config.crl.ca_file), (2, Some(PathBuf::from("crl-servers.pem"))));
     assert_eq!(config.gateway.upstream_source.len(), 2);
     assert_eq!(config.gateway.connections_per_address, Some(100));
     assert_eq!(config.gateway.prove_within, Duration::from_secs(90));
@@ -126,6 +130,8 @@ fn a_wrong_key_or_value_names_the_line_and_what_is_allowed() {
         ("[gateway]\nupstream_allow = [\"10.0.0.1/8\"]", 2, "write 10.0.0.0/8"),
         ("[gateway]\nupstream_allow = \"10.0.0.0/8\"", 2, "expected a sequence"),
         ("[alerts]\nalert_allow = [\"hooks.example\"]", 2, "is no network"),
+        ("[crl]\ncrl_allow = [\"ca.example\"]", 2, "is no network"),
+        ("[crl]\ncrl_allow = \"10.0.0.0/8\"", 2, "expected a sequence"),
         ("[alerts]\nrules = [\"1/1\"]", 2, "\"1/1\" is no rule"),
         ("[alerts]\nrules = [\"end\"]", 2, "\"end\" is no rule"),
         (
@@ -261,6 +267,7 @@ fn every_single_valued_key_has_a_variable() {
         ("limits.window", "10s"),
         ("limits.deployments_per_project", "10"),
         ("alerts.ca_file", "x"),
+        ("crl.ca_file", "x"),
         ("log.level", "warn"),
         ("log.format", "json"),
         ("metrics.per_deployment", "true"),
@@ -286,6 +293,7 @@ fn a_wrong_variable_is_named_with_what_is_allowed() {
         ("CERTWARD_GATEWAY__LISTENER", "x", "lists stand in the file only"),
         ("CERTWARD_GATEWAY__UPSTREAM_ALLOW", "x", "lists stand in the file only"),
         ("CERTWARD_GATEWAY__UPSTREAM_SOURCE", "x", "lists stand in the file only"),
+        ("CERTWARD_CRL__CRL_ALLOW", "x", "lists stand in the file only"),
         ("CERTWARD_MASTER_KEY__FILE", "x", "the nearest is CERTWARD_MASTER_KEY_FILE"),
     ];
     for (name, value, says) in cases {
@@ -488,6 +496,7 @@ mod documentation {
             "alerts.alert_allow",
             "alerts.ca_rules",
             "alerts.rules",
+            "crl.crl_allow",
             "gateway.upstream_allow",
             "gateway.upstream_nat64",
             "gateway.upstream_source",

@@ -7,9 +7,9 @@ use certward_store::Store;
 use prometheus_client::registry::Registry;
 
 use super::{
-    alert_sender, api_certificate,
+    api_certificate,
     expiry::AlertMetrics,
-    process_metrics, settings,
+    outbound, process_metrics, settings,
     status_metrics::StatusMetrics,
     takeover::{InheritedSockets, Offer},
 };
@@ -60,8 +60,12 @@ impl BoundNode {
         inherited.close_rest();
         let lifecycle = lifecycle(config, store, devices.as_ref());
         lifecycle.register_metrics(&mut registry);
-        let lifecycle = match alert_sender::of(config)? {
+        let lifecycle = match outbound::alert_sender(config)? {
             Some(sender) => lifecycle.with_alert_sender(sender),
+            None => lifecycle,
+        };
+        let lifecycle = match outbound::crl_fetcher(config)? {
+            Some(fetcher) => lifecycle.with_crl_fetcher(fetcher),
             None => lifecycle,
         };
         say_addresses(config, &api, devices.as_ref());
