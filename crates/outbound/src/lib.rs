@@ -1,8 +1,8 @@
 //! What certward reaches beyond devices and brokers, with the one way to get there.
 //!
-//! Each connection goes to an address that an [`OutboundAllow`] permits. No redirect is followed and
-//! no proxy used; no text of a server is kept in a failure. [`OutboundHttp`] makes the requests of
-//! alerts too; [`CrlTransport`] fetches CRLs.
+//! Each connection goes to an address that an [`OutboundAllow`] permits. No redirect is followed,
+//! no proxy is used, and a failure holds no text of the server. [`OutboundHttp`] makes the requests
+//! of alerts too; [`CrlTransport`] fetches CRLs.
 //!
 //! Start reading at `http.rs`, then `resolve.rs`.
 

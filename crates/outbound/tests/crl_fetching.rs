@@ -23,7 +23,7 @@ const BYTES_MAX: usize = 16 * MIB;
 /// Far above the need, as the cores are busy.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Reads heads of requests, and answers each as it is told to.
+/// Reads heads of requests, and answers each with what the test gives.
 struct Server {
     address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
