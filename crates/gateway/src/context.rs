@@ -1,7 +1,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use certward_pki::HostName;
-use certward_store::{Clock, DeploymentId, Store, StoreError};
+use certward_store::{Clock, DeploymentId, DeploymentSpec, Store, StoreError};
 use rustls::{Error, server::danger::ClientCertVerifier};
 use tokio::time::Instant;
 
@@ -20,6 +20,7 @@ use crate::{
         failures::{Failures, Seen},
         lost_devices::LostDevices,
         metrics::Metrics,
+        reason::ClosedReason,
         refusals::Refusals,
     },
     proof::probes::Probes,
@@ -29,9 +30,12 @@ use crate::{
         index_warmup::{IndexWarmup, NameLookup},
     },
     session::{
+        client_ends::ClientEnds,
         handshake_queue::HandshakeQueues,
+        paced_closes::PacedCloses,
         registry::{Registration, Registry},
         relay::RelayLimits,
+        session_ages::SessionAges,
     },
     upstream::{Upstreams, broker_health::BrokerHealth},
 };
@@ -52,6 +56,9 @@ pub(crate) struct NodeContext {
     pub(crate) loader: Loader,
     pub(crate) tls_configs: Arc<TlsConfigFactory>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) paced_closes: PacedCloses,
+    pub(crate) session_ages: SessionAges,
+    pub(crate) client_ends: ClientEnds,
     pub(crate) devices: Arc<DeviceRegister>,
     pub(crate) failures: Arc<Failures>,
     pub(crate) metrics: Arc<Metrics>,
@@ -201,6 +208,35 @@ impl NodeContext {
                 trusted
             }
         }
+    }
+
+    /// Why a session that may not stay ends.
+    pub(crate) async fn why_not(&self, member: &Registration) -> ClosedReason {
+        match self.loader.get(member.deployment()).await.trust() {
+            Trust::NoClient => ClosedReason::Deleted,
+            Trust::Unknown | Trust::Scope(..) => ClosedReason::Untrusted,
+        }
+    }
+
+    /// Of a session whose certificate has ended: whether its deployment verifies clients.
+    pub(crate) async fn has_ended(&self, member: &Registration, tls: &Tls) -> bool {
+        match self.loader.get(member.deployment()).await.trust() {
+            Trust::Scope(_, Some(verifier)) => self.verify_client(verifier, tls).is_err(),
+            Trust::Scope(_, None) | Trust::NoClient | Trust::Unknown => false,
+        }
+    }
+
+    /// What ends a session in time: its age, and the end of its certificate.
+    pub(crate) fn note_bounds(&self, member: &Registration, spec: &DeploymentSpec) {
+        self.session_ages.note(member.deployment(), spec.max_session_age, self.began.elapsed());
+        let not_after = member.handle().client.as_ref().map(|client| client.not_after);
+        self.client_ends.note(member.deployment(), not_after);
+    }
+
+    /// Call it every second.
+    pub(crate) async fn end_in_time(&self) {
+        self.session_ages.end_due(&self.registry, self.began.elapsed()).await;
+        self.client_ends.verify_ended(&self.registry, self.clock.now()).await;
     }
 
     /// rustls does not verify on resumption, and trust may have changed.

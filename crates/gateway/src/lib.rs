@@ -29,6 +29,6 @@ pub use gateway::{Gateway, NodeReplica, Unbound};
 pub use ipnet::IpNet;
 pub use proof::recording_client::{HandshakeRecord, RecordingClient};
 pub use session::{client_offer::client_offer, record_limit::offered_record_bytes};
-pub use settings::{Deadlines, DevicesKept, Listener, Protocol, Settings};
+pub use settings::{Deadlines, DevicesKept, ExpiredSessions, Listener, Protocol, Settings};
 pub use start::{Bound, Prepared};
 pub use upstream::broker_probe::{BrokerProber, BrokerVerdict};

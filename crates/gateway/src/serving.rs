@@ -31,6 +31,7 @@ use crate::{
 
 const TICKET_KEYS_INTERVAL: Duration = Duration::from_secs(1);
 const EVICT_INTERVAL: Duration = Duration::from_secs(30);
+const END_INTERVAL: Duration = Duration::from_secs(1);
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 const REPORT_INTERVAL: Duration = Duration::from_secs(2);
 const RECORD_INTERVAL: Duration = Duration::from_secs(5);
@@ -58,6 +59,7 @@ impl Prepared {
             inner.ready.store(true, Ordering::Release);
             following.spawn(Arc::clone(&follower).run(start));
             following.spawn(answer_questions(Arc::clone(&inner), Arc::clone(&follower.context)));
+            following.spawn(close_at_their_turn(Arc::clone(&follower.context)));
             // After the feed is followed: a join holds all changes until they are carried out.
             spawn_tasks(&mut tasks, &inner, &follower, names, &shutdown);
             tokio::select! {
@@ -123,6 +125,7 @@ fn spawn_tasks(
         async move { lifecycle.keep_swept(None, shutdown).await }
     });
     tasks.spawn(evict_unused(Arc::clone(&follower.context), shutdown.clone()));
+    tasks.spawn(end_in_time(Arc::clone(&follower.context), shutdown.clone()));
     tasks.spawn(log_devices(Arc::clone(&follower.context), shutdown.clone()));
     tasks.spawn(report_brokers(Arc::clone(inner), Arc::clone(&follower.context), shutdown.clone()));
     tasks.spawn(record_devices(Arc::clone(&follower.context), shutdown.clone()));
@@ -159,12 +162,27 @@ async fn evict_unused(context: Arc<NodeContext>, shutdown: CancellationToken) {
     let evict = || async {
         let now = Instant::now();
         context.registry.sweep(now);
+        context.session_ages.sweep(&context.registry);
+        context.client_ends.sweep(&context.registry);
         context.upstreams.sweep(now);
         context.broker_health.sweep(now);
         Ok::<_, Infallible>(())
     };
     let what = "unused table entries cannot be evicted";
     periodically(what, Pace::Later(EVICT_INTERVAL), &context.store, shutdown, evict).await;
+}
+
+async fn end_in_time(context: Arc<NodeContext>, shutdown: CancellationToken) {
+    let end = || async {
+        context.end_in_time().await;
+        Ok::<_, Infallible>(())
+    };
+    let what = "sessions whose time is over cannot be ended";
+    periodically(what, Pace::Later(END_INTERVAL), &context.store, shutdown, end).await;
+}
+
+async fn close_at_their_turn(context: Arc<NodeContext>) {
+    context.paced_closes.run().await;
 }
 
 async fn log_devices(context: Arc<NodeContext>, shutdown: CancellationToken) {

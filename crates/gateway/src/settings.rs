@@ -44,6 +44,8 @@ pub struct Settings {
     /// How long after the last answered feed read two-way is served. `None`: no limit. See
     /// docs/database-away.md.
     pub stale_trust: Option<Duration>,
+    /// Live sessions whose client certificates have ended.
+    pub expired_sessions: ExpiredSessions,
     /// What is kept of devices.
     pub devices: DevicesKept,
 }
@@ -64,6 +66,7 @@ impl Default for Settings {
             connections_per_address_max: None,
             lease: Duration::from_secs(15),
             stale_trust: None,
+            expired_sessions: ExpiredSessions::Keep,
             devices: DevicesKept::Full,
         }
     }
@@ -116,6 +119,17 @@ impl Listener {
             .map(|(port, protocol)| Self { or_ipv4: true, ..Self::shared(any(port), protocol) })
             .into()
     }
+}
+
+/// What happens to a session whose client certificate ends. Devices cannot connect with it again in
+/// any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ExpiredSessions {
+    /// It goes on, as without certward.
+    #[default]
+    Keep,
+    /// It is closed within a second or two.
+    Close,
 }
 
 /// What is kept of the devices that a broker has accepted. Live sessions are known in any case, in

@@ -29,7 +29,10 @@ use crate::{
     observe::{lost_devices::LostDevices, refusals::Refusals},
     proof::prober::Prover,
     routing::boundaries::BoundaryIndex,
-    session::{handshake_queue::HandshakeQueues, relay::RelayLimits},
+    session::{
+        client_ends::ClientEnds, handshake_queue::HandshakeQueues, paced_closes::PacedCloses,
+        relay::RelayLimits, session_ages::SessionAges,
+    },
     sync::{
         backoff::until_done,
         feed_reader::FirstRead,
@@ -200,6 +203,9 @@ impl Bound {
             ),
             tls_configs: Arc::clone(&inner.tls_configs),
             registry: Arc::clone(&inner.registry),
+            paced_closes: PacedCloses::default(),
+            session_ages: SessionAges::default(),
+            client_ends: ClientEnds::new(settings.expired_sessions),
             devices: Arc::clone(&inner.devices),
             failures: Arc::clone(&inner.failures),
             metrics: Arc::clone(&inner.metrics),

@@ -1,4 +1,4 @@
-//! Devices that a change disconnected, logged together.
+//! Devices that a change disconnected, or the end of their certificates; logged together.
 
 use certward_store::DeploymentId;
 use parking_lot::Mutex;
@@ -12,10 +12,12 @@ const LOG_DELAY: Duration = Duration::from_secs(3);
 #[derive(Debug, Default)]
 pub(crate) struct LostDevices(Mutex<Tally<(DeploymentId, ChangeEffect), ()>>);
 
-/// Why a change disconnects devices.
+/// Why a change, or time, disconnects devices. An age is no loss: it was asked for, and they connect
+/// again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum ChangeEffect {
     Untrusted,
+    Expired,
     Deleted,
 }
 
@@ -23,6 +25,7 @@ impl LostDevices {
     pub(crate) fn note(&self, deployment: &DeploymentId, reason: ClosedReason, now: Instant) {
         let effect = match reason {
             ClosedReason::Untrusted => ChangeEffect::Untrusted,
+            ClosedReason::Expired => ChangeEffect::Expired,
             ClosedReason::Deleted => ChangeEffect::Deleted,
             _ => return,
         };
@@ -47,6 +50,10 @@ impl LostDevices {
                 ChangeEffect::Untrusted => tracing::warn!(
                     deployment.id = %deployment, count,
                     "devices were disconnected: the deployment no longer trusts their certificates"
+                ),
+                ChangeEffect::Expired => tracing::warn!(
+                    deployment.id = %deployment, count,
+                    "devices were disconnected: their client certificates have ended"
                 ),
                 ChangeEffect::Deleted => tracing::warn!(
                     deployment.id = %deployment, count,

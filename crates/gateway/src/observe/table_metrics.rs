@@ -11,12 +11,14 @@ use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, metri
 use crate::{accept::admission::Doorkeeper, sync::follower::Follower};
 
 /// All tables; `replica_pending` is 0 without a replica.
-const TABLES: [&str; 23] = [
+const TABLES: [&str; 26] = [
     "addresses",
     "boundaries",
     "brokers",
     "changes",
     "client_chains",
+    "client_ends",
+    "closing_sessions",
     "configurations",
     "connected_deployments",
     "deployments",
@@ -30,6 +32,7 @@ const TABLES: [&str; 23] = [
     "probes",
     "proofs",
     "replica_pending",
+    "session_ages",
     "ticket_keys",
     "unfinished_connections",
     "unknown_hosts",
@@ -67,6 +70,8 @@ impl TableMetrics {
             context.broker_health.len(),
             follower.progress.len(),
             context.tls_configs.chains(),
+            context.client_ends.len(),
+            context.paced_closes.len(),
             context.loader.len(),
             context.registry.deployments(),
             deployments,
@@ -80,6 +85,7 @@ impl TableMetrics {
             context.probes.len(),
             follower.scheduled(),
             follower.replicator.as_ref().map_or(0, |replicator| replicator.len()),
+            context.session_ages.len(),
             context.tls_configs.ticket_keys(),
             self.doorkeeper.unfinished(),
             context.warmup.len(),

@@ -115,6 +115,7 @@ async fn open(context: Arc<NodeContext>, arrival: Arrival) -> Option<RelaySessio
     let client_facts = ClientFacts::of(&tls, spec.proxy.identity);
     let arrived = Entrant { scope, client: client_facts, began: context.uptime_seconds() };
     let member = context.registry.enter(destination.deployment.clone(), arrived);
+    context.note_bounds(&member, spec);
     let pending = PendingSession {
         context: &context,
         listener: &listener,
@@ -386,8 +387,15 @@ async fn handle_signal(
     signal: ConnectionSignal,
 ) -> Result<(), ClosedReason> {
     match signal {
-        ConnectionSignal::Verify if context.may_stay(member, tls).await => Ok(()),
-        ConnectionSignal::Verify => Err(ClosedReason::Untrusted),
+        ConnectionSignal::Expired if context.has_ended(member, tls).await => Err(ClosedReason::Expired),
+        // It overrides the others.
+        ConnectionSignal::Verify | ConnectionSignal::Turn | ConnectionSignal::Expired => {
+            match context.may_stay(member, tls).await {
+                true => Ok(()),
+                false => Err(context.why_not(member).await),
+            }
+        }
+        ConnectionSignal::Aged => Err(ClosedReason::SessionAge),
         ConnectionSignal::Requested => Err(ClosedReason::Requested),
         ConnectionSignal::Deleted => Err(ClosedReason::Deleted),
         ConnectionSignal::Shutdown => Err(ClosedReason::Shutdown),
@@ -458,10 +466,17 @@ impl RelaySession {
             // Boxed: rare.
             let handled =
                 Box::pin(handle_signal(&self.context, &self.member, self.relay.tls(), signal)).await;
-            if let Err(reason) = handled {
-                return reason;
+            match handled {
+                Ok(()) => {}
+                Err(_) if signal == ConnectionSignal::Verify && self.waits_for_its_turn() => {}
+                Err(reason) => return reason,
             }
         }
+    }
+
+    fn waits_for_its_turn(&self) -> bool {
+        let Self { member, context, .. } = self;
+        context.paced_closes.wait(member.deployment(), member.number(), member.handle())
     }
 
     fn broker(&self) -> DeploymentBroker<'_> {
@@ -490,7 +505,9 @@ impl RelaySession {
         if matches!(
             reason,
             ClosedReason::Deleted
+                | ClosedReason::Expired
                 | ClosedReason::Requested
+                | ClosedReason::SessionAge
                 | ClosedReason::Shutdown
                 | ClosedReason::Untrusted
         ) {

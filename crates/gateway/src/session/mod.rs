@@ -1,6 +1,7 @@
 //! One connection, from its ClientHello to its close.
 
 pub(crate) mod broker_answer;
+pub(crate) mod client_ends;
 pub(crate) mod client_facts;
 pub(crate) mod client_offer;
 pub(crate) mod connection;
@@ -9,10 +10,12 @@ pub(crate) mod first_packet;
 pub(crate) mod flight;
 pub(crate) mod handshake;
 pub(crate) mod handshake_queue;
+pub(crate) mod paced_closes;
 pub(crate) mod proxy_header;
 pub(crate) mod record_limit;
 pub(crate) mod registry;
 pub(crate) mod relay;
+pub(crate) mod session_ages;
 pub(crate) mod session_facts;
 pub(crate) mod token_bucket;
 pub(crate) mod web_socket;

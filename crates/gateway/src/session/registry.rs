@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Signals between yields: each connection may verify a certificate, some 50 µs.
-const SIGNALS_PER_YIELD: usize = 256;
+pub(crate) const SIGNALS_PER_YIELD: usize = 256;
 /// Each end of a connection without an answer asks; a stranger can cause many.
 const ANSWERS_LOOKED_AT: usize = 256;
 /// Each takes some nanoseconds of a shard's lock.
@@ -86,6 +86,12 @@ pub(crate) struct Entrant {
 pub(crate) enum ConnectionSignal {
     /// The trust changed: verify again.
     Verify,
+    /// As `Verify`; a session that waited has its turn to end.
+    Turn,
+    /// The client certificate has ended: verify again.
+    Expired,
+    /// It is too old.
+    Aged,
     /// An operator ended the session.
     Requested,
     /// The certificate was deleted, or no client is trusted.
@@ -100,14 +106,17 @@ impl ConnectionSignal {
     fn code(self) -> u8 {
         match self {
             Self::Verify => 1,
-            Self::Requested => 2,
-            Self::Deleted => 3,
-            Self::Shutdown => 4,
+            Self::Turn => 2,
+            Self::Expired => 3,
+            Self::Aged => 4,
+            Self::Requested => 5,
+            Self::Deleted => 6,
+            Self::Shutdown => 7,
         }
     }
 
     fn from_code(code: u8) -> Option<Self> {
-        [Self::Verify, Self::Requested, Self::Deleted, Self::Shutdown]
+        [Self::Verify, Self::Turn, Self::Expired, Self::Aged, Self::Requested, Self::Deleted, Self::Shutdown]
             .into_iter()
             .find(|signal| signal.code() == code)
     }
@@ -180,6 +189,10 @@ impl Registry {
         self.signal(deployment, ConnectionSignal::Verify, |live| *lock(&live.scope) != scope).await;
     }
 
+    pub(crate) async fn verify_all(&self, deployment: &DeploymentId) {
+        self.signal(deployment, ConnectionSignal::Verify, |_| true).await;
+    }
+
     pub(crate) async fn close(&self, deployment: &DeploymentId) {
         self.signal(deployment, ConnectionSignal::Deleted, |_| true).await;
     }
@@ -189,6 +202,19 @@ impl Registry {
             lock::<Shard>(shard).values().flat_map(|connections| connections.live.values().cloned()).collect()
         };
         self.shards.iter().flat_map(of_shard).collect()
+    }
+
+    /// The oldest connections after the one of that number. `None`: there is no other.
+    pub(crate) fn page_after(
+        &self,
+        deployment: &DeploymentId,
+        after: Option<u64>,
+    ) -> Option<Vec<(u64, Arc<ConnectionHandle>)>> {
+        let first = after.map_or(0, |after| after + 1);
+        let shard = self.shard(deployment);
+        let later = shard.get(deployment)?.live.range(first..).take(VISITED_AT_ONCE);
+        let page: Vec<_> = later.map(|(number, live)| (*number, Arc::clone(live))).collect();
+        (!page.is_empty()).then_some(page)
     }
 
     /// Visits the connections, the newest first. Later ones may be left out.
@@ -316,6 +342,15 @@ pub(crate) struct Registration {
 impl Registration {
     pub(crate) fn deployment(&self) -> &DeploymentId {
         &self.deployment
+    }
+
+    /// Grows with every connection of the deployment.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) fn handle(&self) -> &Arc<ConnectionHandle> {
+        &self.live
     }
 
     /// `Err`: the limit that refuses it.

@@ -20,6 +20,7 @@ use crate::{
         deployment_config::{DeploymentConfig, Trust},
         loader::LoadedDeployment,
     },
+    context::NodeContext,
     sync::{
         follower::Follower,
         host_warmup::Start,
@@ -32,6 +33,9 @@ use crate::{
 const JOBS_AT_ONCE: usize = 256;
 /// Bounds repeated proofs, so that devices reconnecting after a restart have the CPU.
 const BACKGROUND_PROOFS_AT_ONCE: usize = 2;
+/// Sessions that end at a rate are looked for again.
+const CLOSING_POLL_MIN: Duration = Duration::from_millis(100);
+const CLOSING_POLL_MAX: Duration = Duration::from_secs(1);
 
 impl Follower {
     /// Runs until dropped. After the reports close it only checks live connections: those of a
@@ -113,19 +117,31 @@ impl Follower {
             }
         };
         // After the swap: later connections see the new value.
+        let changed = assignment.as_ref().map(|(deployment, _)| deployment);
+        let rate = changed.and_then(|deployment| deployment.close_rate);
+        self.context.paced_closes.follow(id, rate).await;
         match entry.trust() {
             Trust::Scope(scope, _) => self.context.registry.verify_outside(id, scope).await,
+            // All fail, and wait for their turns.
+            Trust::NoClient if rate.is_some() => self.context.registry.verify_all(id).await,
             Trust::NoClient => self.context.registry.close(id).await,
             Trust::Unknown => {}
         }
         self.progress.is_done(id, wanted);
         drop(swap);
-        let spec = assignment.as_ref().map(|(deployment, _)| &deployment.spec);
+        let spec = changed.map(|deployment| &deployment.spec);
+        let age = spec.and_then(|spec| spec.max_session_age);
+        self.context.session_ages.follow(id, age, self.context.began.elapsed());
         self.context.broker_health.follow(id, spec);
         let Some((deployment, certificate)) = assignment else {
             self.context.failures.forget(id);
             return Ended::Well;
         };
+        if deployment.tls == TlsState::Terminated
+            && let Some(left) = self.time_to_close(id)
+        {
+            return Ended::Closing(left);
+        }
         let proof = async {
             let _proof = self.permits.proofs.acquire().await;
             self.prove(&deployment, certificate.as_ref(), &entry, as_of, tries).await
@@ -161,6 +177,13 @@ impl Follower {
         };
         self.context.metrics.proven(outcome.is_ok(), began.elapsed());
         self.report(deployment, outcome, as_of, tries).await
+    }
+
+    /// Of sessions that end at a rate. `None`: none is left, or they end at once.
+    fn time_to_close(&self, id: &DeploymentId) -> Option<Duration> {
+        let NodeContext { paced_closes, registry, .. } = &*self.context;
+        let is_closing = paced_closes.has(id) && registry.count(id) > 0;
+        is_closing.then(|| paced_closes.left(id).clamp(CLOSING_POLL_MIN, CLOSING_POLL_MAX))
     }
 
     async fn close_connections(&self, id: &DeploymentId) -> Result<(), ProofFailure> {

@@ -1,6 +1,9 @@
 //! The order of work: one job per deployment, changes first, retries with backoff.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    time::Duration,
+};
 
 use certward_store::DeploymentId;
 use tokio::time::Instant;
@@ -38,6 +41,8 @@ pub(crate) enum Ended {
     Unread,
     /// Up to date.
     Unproven,
+    /// Up to date; sessions end at a rate, and it is looked at again after this time.
+    Closing(Duration),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -116,6 +121,7 @@ impl Schedule {
             _ if again => self.wait_until(id, JobKind::Change, now, 0),
             Ended::Well => {}
             Ended::Unread => self.wait_until(id, JobKind::Change, due, later),
+            Ended::Closing(after) => self.wait_until(id, JobKind::Retry, now + after, 0),
             Ended::Unproven => self.wait_until(id, JobKind::Retry, due, later),
         }
         if self.jobs.is_empty() {
@@ -166,8 +172,6 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn id(text: &str) -> DeploymentId {

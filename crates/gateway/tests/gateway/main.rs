@@ -22,6 +22,7 @@ mod proxy;
 mod records;
 mod relay;
 mod routing;
+mod session_ends;
 mod stage;
 mod strangers;
 mod trust;

@@ -9,8 +9,8 @@ use certward_gateway::{Deadlines, Gateway, Listener, NodeReplica, Protocol, Sett
 use certward_lifecycle::{Handling, Lifecycle, NewDeployment, Status, SystemEntropy, TlsView};
 use certward_pki::{HostName, Text, Upload};
 use certward_store::{
-    Address, ApiKey, DeploymentId, DeploymentRef, DeploymentSpec, MasterKey, NodeId, Replica, Store,
-    SystemClock, UpstreamList,
+    Address, ApiKey, CloseRate, DeploymentId, DeploymentRef, DeploymentSpec, MasterKey, NodeId, Replica,
+    Store, SystemClock, UpstreamList,
 };
 use sqlx::Connection as _;
 use tokio::task::JoinHandle;
@@ -135,6 +135,16 @@ impl World {
     }
 
     pub(crate) async fn put(&self, id: &DeploymentId, leaf: &Leaf, client_cas: &[&Authority]) {
+        self.put_at(id, leaf, client_cas, None).await;
+    }
+
+    pub(crate) async fn put_at(
+        &self,
+        id: &DeploymentId,
+        leaf: &Leaf,
+        client_cas: &[&Authority],
+        rate: Option<CloseRate>,
+    ) {
         let given = |text: String| Text::Given(Zeroizing::new(text));
         let two_way = !client_cas.is_empty();
         let upload = Arc::new(Upload {
@@ -152,7 +162,7 @@ impl World {
         match self.lifecycle.tls(&deployment).await.unwrap() {
             Some(TlsView::Set(_)) => self
                 .lifecycle
-                .replace_tls(&self.admin, &deployment.reference(), upload, Handling::Lenient, None)
+                .replace_tls(&self.admin, &deployment.reference(), upload, Handling::Lenient, rate)
                 .await
                 .unwrap(),
             _ => self
@@ -168,7 +178,11 @@ impl World {
     }
 
     pub(crate) async fn delete_tls(&self, id: &DeploymentId) {
-        self.lifecycle.delete_tls(&self.admin, &self.this(id).await, None).await.unwrap();
+        self.delete_tls_at(id, None).await;
+    }
+
+    pub(crate) async fn delete_tls_at(&self, id: &DeploymentId, rate: Option<CloseRate>) {
+        self.lifecycle.delete_tls(&self.admin, &self.this(id).await, rate).await.unwrap();
     }
 
     pub(crate) async fn remove(&self, id: &DeploymentId) {
