@@ -1,10 +1,11 @@
 use std::{fmt, sync::Arc};
 
 use certward_lifecycle::{
-    FailedHandshake, LiveEvidence, NodeView, Rehearsal, SessionFilter, SessionsOfNode, TrustChange,
+    CarryingOut, FailedHandshake, LiveEvidence, NodeView, Rehearsal, SessionFilter, SessionsOfNode,
+    TrustChange,
 };
-use certward_pki::{DeviceId, Material, NoEntryPoint};
-use certward_store::{Clock, Deployment, DeploymentId, NodeId};
+use certward_pki::{DenyKey, DeviceId, Material, NoEntryPoint};
+use certward_store::{Clock, Deployment, DeploymentId, Generation, NodeId};
 
 use crate::{
     config::{tickets::KeyRing, tls_config::TlsConfigFactory},
@@ -76,5 +77,14 @@ impl NodeView for NoGateway {
 
     fn live_evidence(&self, _: &DeploymentId, _: &TrustChange) -> LiveEvidence {
         LiveEvidence::default()
+    }
+
+    fn denied_sessions(&self, _: &DeploymentId, keys: &[DenyKey]) -> Vec<u64> {
+        vec![0; keys.len()]
+    }
+
+    /// It serves no device.
+    fn carried_out(&self, _: &DeploymentId, _: Generation) -> CarryingOut<'_> {
+        Box::pin(std::future::ready(true))
     }
 }

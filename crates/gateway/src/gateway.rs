@@ -4,14 +4,17 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use certward_lifecycle::{
-    Entropy, FailedHandshake, LiveEvidence, NodeView, Rehearsal, SessionFilter, SessionsOfNode, TrustChange,
+    CarryingOut, Entropy, FailedHandshake, LiveEvidence, NodeView, Rehearsal, SessionFilter, SessionsOfNode,
+    TrustChange,
 };
-use certward_pki::{DeviceId, Material, NoEntryPoint};
+use certward_pki::{DenyKey, DeviceId, Material, NoEntryPoint};
 use certward_store::{Clock, Deployment, DeploymentId, Generation, NodeId, Replica};
 use prometheus_client::registry::Registry as MetricsRegistry;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -27,8 +30,11 @@ use crate::{
     proof::{entry_point::entry_points, probes::Probes, rehearsal},
     routing::{host_index::HostIndex, index_warmup::IndexWarmup},
     session::registry::Registry,
-    sync::{replicator::Replicator, report_gate::ReportGate},
+    sync::{progress::FeedProgress, replicator::Replicator, report_gate::ReportGate},
 };
+
+/// Less than the asker waits, which has the store's work besides.
+const CARRIED_OUT_TIMEOUT: Duration = Duration::from_millis(700);
 
 /// This node's gateway; clones share it. Stages: [`Unbound`], [`crate::Bound`],
 /// [`crate::Prepared`], accepting.
@@ -55,6 +61,7 @@ pub(crate) struct GatewayInner {
     pub(crate) probes: Arc<Probes>,
     pub(crate) reports: Arc<ReportGate>,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) progress: Arc<FeedProgress>,
     pub(crate) trust_age: Arc<TrustAge>,
     /// `None`: this node has no replica.
     pub(crate) replicator: Option<Arc<Replicator>>,
@@ -131,6 +138,7 @@ impl Unbound {
             probes: Arc::default(),
             reports: Arc::default(),
             gate,
+            progress: Arc::new(FeedProgress::new()),
             trust_age,
             replicator,
             ready: AtomicBool::new(false),
@@ -222,6 +230,18 @@ impl NodeView for Gateway {
         let GatewayInner { registry, devices, clock, .. } = &*self.inner;
         let now = clock.now().to_time();
         live_evidence(registry, devices.kept, deployment, change, now, VERIFY_FOR)
+    }
+
+    fn denied_sessions(&self, deployment: &DeploymentId, keys: &[DenyKey]) -> Vec<u64> {
+        live_sessions::denied(&self.inner.registry, deployment, keys)
+    }
+
+    fn carried_out(&self, deployment: &DeploymentId, change: Generation) -> CarryingOut<'_> {
+        let deployment = deployment.clone();
+        Box::pin(async move {
+            let done = self.inner.progress.carried_out(&deployment, change);
+            timeout(CARRIED_OUT_TIMEOUT, done).await.is_ok()
+        })
     }
 }
 

@@ -44,6 +44,14 @@ pub(crate) struct Answers<T> {
     pub(crate) silent: SilentNodes,
 }
 
+/// What the other nodes answered.
+#[derive(Debug)]
+pub(crate) struct OtherAnswers<T> {
+    /// By node.
+    pub(crate) answers: Vec<(NodeId, T)>,
+    pub(crate) silent: SilentNodes,
+}
+
 impl Lifecycle {
     /// Asks the gateway nodes. `None`: there is none.
     ///
@@ -56,6 +64,28 @@ impl Lifecycle {
         request: &NodeRequest,
         own: impl FnOnce(&dyn NodeView) -> T + Send + 'static,
     ) -> Result<Option<Answers<T>>, StoreError> {
+        let Some(others) = self.ask_others(asked, deployment, request).await? else { return Ok(None) };
+        let OtherAnswers { mut answers, silent } = others;
+        // Last, for the newest.
+        if let Some(this) = self.node_view.gateway_node() {
+            let view = Arc::clone(&self.node_view);
+            let answer = tokio::task::spawn_blocking(move || own(&*view)).await;
+            answers
+                .push((this, answer.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))));
+        }
+        Ok(Some(Answers { answers, silent }))
+    }
+
+    /// Asks the gateway nodes but this one. `None`: there is none, and this node is none.
+    ///
+    /// # Errors
+    /// As of [`Lifecycle::ask_nodes`].
+    pub(crate) async fn ask_others<T: AnswerOfNode>(
+        &self,
+        asked: AskedNodes,
+        deployment: &DeploymentId,
+        request: &NodeRequest,
+    ) -> Result<Option<OtherAnswers<T>>, StoreError> {
         let this = self.node_view.gateway_node();
         let deadline = Instant::now() + ASK_TIMEOUT;
         let (others, are_known) = match self.other_gateways(asked, this.as_ref(), deadline).await {
@@ -69,18 +99,11 @@ impl Lifecycle {
         if this.is_none() && others.is_empty() {
             return Ok(None);
         }
-        let mut answers = self.answers_of(&others, deployment, request, deadline).await;
+        let answers = self.answers_of(&others, deployment, request, deadline).await;
         let heard: BTreeSet<NodeId> = answers.iter().map(|(node, _)| node.clone()).collect();
         let silent = others.into_iter().map(|(_, node)| node).filter(|node| !heard.contains(node)).collect();
-        // Last, for the newest.
-        if let Some(this) = this {
-            let view = Arc::clone(&self.node_view);
-            let answer = tokio::task::spawn_blocking(move || own(&*view)).await;
-            answers
-                .push((this, answer.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))));
-        }
         let silent = if are_known { SilentNodes::These(silent) } else { SilentNodes::AllOthers };
-        Ok(Some(Answers { answers, silent }))
+        Ok(Some(OtherAnswers { answers, silent }))
     }
 
     /// By id. None with an embedded store, which has one process.

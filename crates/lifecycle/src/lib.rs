@@ -5,6 +5,7 @@
 //! and [`NodeView`] are its view of the gateway. Start reading at [`Lifecycle`]; the rules are in
 //! `state.rs`.
 
+mod acknowledgement;
 mod acting;
 mod alert_channels;
 mod asked_nodes;
@@ -81,12 +82,13 @@ pub use node_status::NodeStatus;
 pub use out_of_bounds::{OutOfBounds, UpstreamField};
 pub use periodic::{Pace, periodically};
 pub use ports::{
-    AlertSender, CrlFetcher, Fetched, Fetching, NodeView, Rehearsal, Sending, Undelivered, Unfetched,
+    AlertSender, CarryingOut, CrlFetcher, Fetched, Fetching, NodeView, Rehearsal, Sending, Undelivered,
+    Unfetched,
 };
 pub use projects::{ProjectChange, ProjectError};
 pub use requester::Requester;
 pub use service::{Lifecycle, LifecycleSettings};
-pub use sessions_of_nodes::{ClosedSessions, ConnectedDevices, SessionsOfNodes};
+pub use sessions_of_nodes::{ClosedSessions, ConnectedDevices, DeniedSessions, SessionsOfNodes};
 pub use state::{ProofFailure, narrows};
 pub use tls::{AcceptedUpload, CertificateView, CheckedUpload, Status, TlsView};
 pub use tls_error::TlsError;

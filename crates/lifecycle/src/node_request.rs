@@ -3,10 +3,13 @@
 //! Nodes of two releases ask each other: a request that a node does not know gets no answer, and an
 //! answer that the asker does not know is none. Both name the node as silent.
 
+use std::sync::Arc;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use certward_pki::{DeviceId, TlsType};
-use certward_store::{DeploymentId, QuestionUrgency};
+use certward_pki::{DenyKey, DeviceId, TlsType};
+use certward_store::{DeploymentId, Generation, QuestionUrgency};
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 
 use crate::{
     LiveEvidence, NodeView, ProposedTrust, SessionFilter, SessionsOfNode, TrustChange, failures_answer,
@@ -36,6 +39,16 @@ pub enum NodeRequest {
     },
     /// What its sessions say of a change.
     LiveEvidence(TrustChange),
+    /// How many sessions each key finds.
+    DeniedSessions {
+        /// At most 1,000.
+        keys: Vec<DenyKey>,
+    },
+    /// Whether it has carried this change out. It waits for that.
+    CarriedOut {
+        /// Its generation.
+        change: Generation,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -45,6 +58,8 @@ enum RequestRecord {
     Connected { devices: Vec<DeviceId> },
     CloseSessions { filter: SessionFilter },
     LiveEvidence { today: TrustRecord, proposed: TrustRecord },
+    DeniedSessions { keys: Vec<DenyKey> },
+    CarriedOut { change: i64 },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,6 +76,8 @@ enum AnswerRecord {
     Connected(Option<Vec<DeviceId>>),
     Closed(Option<u64>),
     LiveEvidence(LiveEvidence),
+    DeniedSessions(Vec<u64>),
+    CarriedOut(bool),
 }
 
 /// What a node can answer.
@@ -71,9 +88,18 @@ pub(crate) trait AnswerOfNode: Sized {
 impl NodeRequest {
     pub(crate) fn urgency(&self) -> QuestionUrgency {
         match self {
-            Self::CloseSessions { .. } | Self::LiveEvidence(_) => QuestionUrgency::Change,
-            Self::Failures | Self::Sessions { .. } | Self::Connected { .. } => QuestionUrgency::Read,
+            Self::CloseSessions { .. } | Self::LiveEvidence(_) | Self::CarriedOut { .. } => {
+                QuestionUrgency::Change
+            }
+            Self::Failures | Self::Sessions { .. } | Self::Connected { .. } | Self::DeniedSessions { .. } => {
+                QuestionUrgency::Read
+            }
         }
+    }
+
+    /// Whether its answer may take most of a second: others must not wait for it.
+    pub fn waits(&self) -> bool {
+        matches!(self, Self::CarriedOut { .. })
     }
 
     /// The failed handshakes are asked for by nothing, as releases before do.
@@ -87,6 +113,8 @@ impl NodeRequest {
                 today: TrustRecord::of(&today),
                 proposed: TrustRecord::of(&proposed),
             },
+            Self::DeniedSessions { keys } => RequestRecord::DeniedSessions { keys },
+            Self::CarriedOut { change } => RequestRecord::CarriedOut { change: change.0 },
         };
         written(&record)
     }
@@ -103,13 +131,29 @@ impl NodeRequest {
             RequestRecord::LiveEvidence { today, proposed } => {
                 Self::LiveEvidence(TrustChange { today: today.read()?, proposed: proposed.read()? })
             }
+            RequestRecord::DeniedSessions { keys } => Self::DeniedSessions { keys },
+            RequestRecord::CarriedOut { change } => Self::CarriedOut { change: Generation(change) },
         })
     }
 
-    /// This node's answer. It may verify certificates: not on an async thread.
-    pub fn answer(&self, view: &dyn NodeView, deployment: &DeploymentId) -> String {
+    /// This node's answer.
+    pub async fn answer(self, view: Arc<dyn NodeView>, deployment: DeploymentId) -> String {
+        if let Self::CarriedOut { change } = self {
+            return written(&AnswerRecord::CarriedOut(view.carried_out(&deployment, change).await));
+        }
+        // It may verify certificates.
+        let answer = spawn_blocking(move || self.answer_at_once(&*view, &deployment));
+        answer.await.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))
+    }
+
+    fn answer_at_once(&self, view: &dyn NodeView, deployment: &DeploymentId) -> String {
         written(&match self {
             Self::Failures => return failures_answer(&view.recent_failures(deployment)),
+            // Only what is waited for is known: see `answer`.
+            Self::CarriedOut { .. } => AnswerRecord::CarriedOut(false),
+            Self::DeniedSessions { keys } => {
+                AnswerRecord::DeniedSessions(view.denied_sessions(deployment, keys))
+            }
             Self::Sessions { filter, limit } => {
                 AnswerRecord::Sessions(view.sessions(deployment, filter, *limit))
             }
@@ -171,6 +215,26 @@ impl AnswerOfNode for Option<u64> {
     }
 }
 
+/// How many sessions each key finds.
+impl AnswerOfNode for Vec<u64> {
+    fn read(answer: &str) -> Option<Self> {
+        match serde_json::from_str(answer).ok()? {
+            AnswerRecord::DeniedSessions(counts) => Some(counts),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a change is carried out.
+impl AnswerOfNode for bool {
+    fn read(answer: &str) -> Option<Self> {
+        match serde_json::from_str(answer).ok()? {
+            AnswerRecord::CarriedOut(has) => Some(has),
+            _ => None,
+        }
+    }
+}
+
 impl AnswerOfNode for LiveEvidence {
     fn read(answer: &str) -> Option<Self> {
         match serde_json::from_str(answer).ok()? {
@@ -199,6 +263,8 @@ mod tests {
         let mut requests = vec![
             NodeRequest::Failures,
             NodeRequest::Connected { devices: vec![DeviceId([7; 16])] },
+            NodeRequest::DeniedSessions { keys: vec![DenyKey::named("one"), DenyKey::named("other")] },
+            NodeRequest::CarriedOut { change: Generation(i64::MAX) },
             change(&two_way, &one_way),
             change(&one_way, &two_way),
         ];
@@ -221,6 +287,8 @@ mod tests {
         assert_eq!(Option::<SessionsOfNode>::read(&failures), None);
         assert_eq!(Option::<Vec<DeviceId>>::read(&failures), None);
         assert_eq!(Option::<u64>::read(&failures), None);
+        assert_eq!(Vec::<u64>::read(&failures), None);
+        assert_eq!(bool::read(&failures), None);
         assert_eq!(LiveEvidence::read(&failures), None);
     }
 }

@@ -1,7 +1,9 @@
 use std::pin::Pin;
 
-use certward_pki::{DeviceId, Material, NoEntryPoint};
-use certward_store::{AlertReceiver, CrlUrl, Deployment, DeploymentId, FetchConditions, NodeId, Timestamp};
+use certward_pki::{DenyKey, DeviceId, Material, NoEntryPoint};
+use certward_store::{
+    AlertReceiver, CrlUrl, Deployment, DeploymentId, FetchConditions, Generation, NodeId, Timestamp,
+};
 
 use crate::{
     FailedHandshake, LiveEvidence, SessionFilter, SessionsOfNode, TrustChange,
@@ -55,7 +57,17 @@ pub trait NodeView: Send + Sync + std::fmt::Debug + 'static {
     /// What the sessions through this node say of a change; verifies once for each path of issuers,
     /// so not on an async thread.
     fn live_evidence(&self, deployment: &DeploymentId, change: &TrustChange) -> LiveEvidence;
+
+    /// How many sessions through this node each key finds, in the order of the keys.
+    fn denied_sessions(&self, deployment: &DeploymentId, keys: &[DenyKey]) -> Vec<u64>;
+
+    /// Whether this node has carried this change out: new handshakes follow it, and sessions that
+    /// it ends were signalled. Waits for that, less than a second.
+    fn carried_out(&self, deployment: &DeploymentId, change: Generation) -> CarryingOut<'_>;
 }
+
+/// A wait under way.
+pub type CarryingOut<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 
 /// Sends alerts. Implemented by `alerts`.
 pub trait AlertSender: Send + Sync + std::fmt::Debug + 'static {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use certward_pki::DeviceId;
+use certward_pki::{DenyKey, DeviceId};
 use certward_store::{AuditEntry, DeploymentId, DeploymentRef, NodeId, Scope, StoreError};
 
 use crate::{
@@ -44,6 +44,15 @@ pub struct ClosedSessions {
     /// As of [`SessionsOfNodes`]: their sessions go on.
     pub anonymous: Vec<NodeId>,
     /// Nodes whose sessions may go on.
+    pub silent: SilentNodes,
+}
+
+/// Sessions that deny keys find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeniedSessions {
+    /// In the order of the keys.
+    pub by_key: Vec<u64>,
+    /// Which nodes are missing.
     pub silent: SilentNodes,
 }
 
@@ -90,6 +99,31 @@ impl Lifecycle {
             let (answers, anonymous) = identifying(answers);
             let connected = answers.into_iter().flat_map(|(_, of_node)| of_node).collect();
             ConnectedDevices { connected, is_partial: !anonymous.is_empty(), silent }
+        }))
+    }
+
+    /// How many sessions each of at most 1,000 deny keys finds, on all gateway nodes. `None`: there
+    /// is none. A session with several of the keys counts for each.
+    ///
+    /// # Errors
+    /// [`StoreError`], only on a node without a gateway.
+    pub async fn denied_sessions(
+        &self,
+        deployment: &DeploymentId,
+        keys: &[DenyKey],
+    ) -> Result<Option<DeniedSessions>, StoreError> {
+        let request = NodeRequest::DeniedSessions { keys: keys.to_vec() };
+        let own = {
+            let (deployment, keys) = (deployment.clone(), keys.to_vec());
+            move |view: &dyn NodeView| view.denied_sessions(&deployment, &keys)
+        };
+        let answered = self.ask_nodes(AskedNodes::Listed, deployment, &request, own).await?;
+        Ok(answered.map(|Answers { answers, silent }| {
+            let mut by_key = vec![0; keys.len()];
+            for (_, of_node) in answers {
+                by_key.iter_mut().zip(of_node).for_each(|(sum, count): (&mut u64, u64)| *sum += count);
+            }
+            DeniedSessions { by_key, silent }
         }))
     }
 

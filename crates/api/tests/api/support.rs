@@ -12,16 +12,16 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use certward_api::{Api, ApiDeadlines, ApiSettings, BoundApi, register_metrics};
 use certward_lifecycle::{
-    AlertMessage, AlertSender, FailedHandshake, Lifecycle, LiveEvidence, LiveSession, Member, NewKey,
-    NodeView, Observation, ProofFailure, Rehearsal, Sending, SessionFilter, SessionsOfNode, SystemEntropy,
-    TrustChange,
+    AlertMessage, AlertSender, CarryingOut, FailedHandshake, Lifecycle, LiveEvidence, LiveSession, Member,
+    NewKey, NodeView, Observation, ProofFailure, Rehearsal, Sending, SessionFilter, SessionsOfNode,
+    SystemEntropy, TrustChange,
 };
 use certward_pki::{
-    ClientCertificate, ClientCertificateFacts, DeviceId, HostName, Material, NeededCa, NoEntryPoint,
+    ClientCertificate, ClientCertificateFacts, DenyKey, DeviceId, HostName, Material, NeededCa, NoEntryPoint,
 };
 use certward_store::{
-    Address, AlertReceiver, ApiKey, Deployment, DeploymentId, DeploymentSpec, MasterKey, NodeId, ProjectId,
-    RevocationMark, Scope, Servers, Session, Store, Timestamp, TlsState, UpstreamList,
+    Address, AlertReceiver, ApiKey, Deployment, DeploymentId, DeploymentSpec, Generation, MasterKey, NodeId,
+    ProjectId, RevocationMark, Scope, Servers, Session, Store, Timestamp, TlsState, UpstreamList,
 };
 use certward_test_support::{HandClock, Leaf, PostgresServer, server_params, unchunked};
 use serde_json::{Value, json};
@@ -149,6 +149,14 @@ impl NodeView for FakeGateway {
 
     fn live_evidence(&self, _: &DeploymentId, _: &TrustChange) -> LiveEvidence {
         self.live.lock().unwrap().clone()
+    }
+
+    fn denied_sessions(&self, _: &DeploymentId, keys: &[DenyKey]) -> Vec<u64> {
+        vec![0; keys.len()]
+    }
+
+    fn carried_out(&self, _: &DeploymentId, _: Generation) -> CarryingOut<'_> {
+        Box::pin(std::future::ready(true))
     }
 }
 

@@ -1,9 +1,12 @@
 //! The sessions of a deployment on this node: listed, and ended.
 
-use std::{collections::HashSet, net::IpAddr};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
 
 use certward_lifecycle::{LiveSession, SessionFilter, SessionsOfNode};
-use certward_pki::DeviceId;
+use certward_pki::{DenyKey, DenyKeys, DeviceId};
 use certward_store::DeploymentId;
 
 use crate::{
@@ -70,6 +73,20 @@ pub(crate) fn close_sessions(
         }
     });
     Some(closed)
+}
+
+/// How many sessions each key finds, whether or not their brokers have accepted them.
+pub(crate) fn denied(registry: &Registry, deployment: &DeploymentId, keys: &[DenyKey]) -> Vec<u64> {
+    let mut counts: HashMap<DenyKey, u64> = keys.iter().map(|key| (*key, 0)).collect();
+    registry.visit(deployment, |live| {
+        let keys = live.client.as_ref().and_then(|client| client.keys.as_ref());
+        for key in keys.into_iter().flat_map(DenyKeys::iter) {
+            if let Some(count) = counts.get_mut(key) {
+                *count += 1;
+            }
+        }
+    });
+    keys.iter().map(|key| counts[key]).collect()
 }
 
 enum SelectedSessions {

@@ -31,7 +31,7 @@ pub(crate) struct Follower {
     pub(crate) gate: Arc<Gate>,
     pub(crate) trust_age: Arc<TrustAge>,
     pub(crate) replicator: Option<Arc<Replicator>>,
-    pub(crate) progress: FeedProgress,
+    pub(crate) progress: Arc<FeedProgress>,
     pub(crate) membership: Arc<Membership>,
     pub(crate) history: Arc<History>,
     pub(crate) scheduled: AtomicUsize,

@@ -1,6 +1,6 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use certward_store::{DeploymentId, FeedPosition};
+use certward_store::{DeploymentId, FeedPosition, Generation};
 use tokio::sync::watch;
 
 use crate::sync::schedule::ROOM_AT_REST;
@@ -14,11 +14,19 @@ struct ProgressState {
     read: Option<FeedPosition>,
     /// Pending deployments, and how often each was requested.
     to_do: HashMap<DeploymentId, u64>,
+    /// New handshakes are refused, but live sessions do not follow what cannot be read.
+    unreadable: HashSet<DeploymentId>,
+}
+
+impl ProgressState {
+    fn unread() -> Self {
+        Self { read: None, to_do: HashMap::new(), unreadable: HashSet::new() }
+    }
 }
 
 impl FeedProgress {
     pub(crate) fn new() -> Self {
-        Self(watch::Sender::new(ProgressState { read: None, to_do: HashMap::new() }))
+        Self(watch::Sender::new(ProgressState::unread()))
     }
 
     /// Only `to_do` is pending up to `read`; after a start or a change of history.
@@ -48,7 +56,7 @@ impl FeedProgress {
 
     /// The next start finds it again.
     pub(crate) fn reset(&self) {
-        self.0.send_replace(ProgressState { read: None, to_do: HashMap::new() });
+        self.0.send_replace(ProgressState::unread());
     }
 
     pub(crate) fn is_unread(&self) -> bool {
@@ -62,13 +70,23 @@ impl FeedProgress {
 
     /// Done, unless requested again since.
     pub(crate) fn is_done(&self, id: &DeploymentId, wanted: Option<u64>) {
+        self.end(id, wanted, |state| state.unreadable.remove(id));
+    }
+
+    /// Done as far as it can be: the deployment is refused.
+    pub(crate) fn is_unreadable(&self, id: &DeploymentId, wanted: Option<u64>) {
+        self.end(id, wanted, |state| state.unreadable.insert(id.clone()));
+    }
+
+    fn end(&self, id: &DeploymentId, wanted: Option<u64>, mark: impl FnOnce(&mut ProgressState) -> bool) {
         self.0.send_if_modified(|state| {
+            let is_news = mark(state);
             let done = wanted.is_some() && state.to_do.get(id).copied() == wanted;
             let was_to_do = done && state.to_do.remove(id).is_some();
             if state.to_do.is_empty() {
                 state.to_do.shrink_to(ROOM_AT_REST);
             }
-            was_to_do
+            was_to_do || is_news
         });
     }
 
@@ -85,6 +103,16 @@ impl FeedProgress {
     pub(crate) async fn was_caught_up(&self, row: FeedPosition) {
         self.wait_for(|state| {
             state.read.is_some_and(|read| read.generation >= row.generation) && state.to_do.is_empty()
+        })
+        .await;
+    }
+
+    /// Waits until the deployment's change of this generation is carried out.
+    pub(crate) async fn carried_out(&self, id: &DeploymentId, change: Generation) {
+        self.wait_for(|state| {
+            state.read.is_some_and(|read| read.generation >= change)
+                && !state.to_do.contains_key(id)
+                && !state.unreadable.contains(id)
         })
         .await;
     }
@@ -117,7 +145,7 @@ impl ProgressState {
 mod tests {
     use std::time::Duration;
 
-    use certward_store::Generation;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -126,7 +154,7 @@ mod tests {
     }
 
     async fn is_caught_up(progress: &FeedProgress, row: FeedPosition) -> bool {
-        tokio::time::timeout(Duration::ZERO, progress.caught_up(row)).await.is_ok()
+        timeout(Duration::ZERO, progress.caught_up(row)).await.is_ok()
     }
 
     #[tokio::test]
@@ -169,8 +197,29 @@ mod tests {
                 None => progress.begin_over(ids),
             }
             let limit = if to_do > 0 { 0 } else { 2 };
-            let near = tokio::time::timeout(Duration::ZERO, progress.is_near(row(10), limit)).await.is_ok();
+            let near = timeout(Duration::ZERO, progress.is_near(row(10), limit)).await.is_ok();
             assert_eq!(near, expected, "read up to {read:?}, {to_do} to do");
         }
+    }
+
+    #[tokio::test]
+    async fn a_change_of_a_deployment_is_carried_out_whatever_others_wait_for() {
+        let [id, other] = ["a", "b"].map(|id| DeploymentId::parse(id).unwrap());
+        let progress = FeedProgress::new();
+        let has = async |change| {
+            timeout(Duration::ZERO, progress.carried_out(&id, Generation(change))).await.is_ok()
+        };
+        assert!(!has(1).await, "the feed is not read");
+        progress.begin(row(3), [&other].into_iter());
+        assert_eq!((has(3).await, has(4).await), (true, false));
+        progress.is_to_do([&id].into_iter(), row(4));
+        assert!(!has(3).await && !has(4).await);
+        progress.is_unreadable(&id, progress.times_wanted(&id));
+        assert!(!has(4).await, "live sessions follow nothing");
+        // A later attempt, of itself.
+        progress.is_done(&id, progress.times_wanted(&id));
+        assert!(has(4).await);
+        progress.forget();
+        assert!(!has(4).await, "another history");
     }
 }

@@ -110,7 +110,7 @@ impl Follower {
                 // An unreadable deployment is refused: nothing old is served, so the node may be
                 // counted.
                 if !matches!(error, StoreError::Unavailable(_)) {
-                    self.progress.is_done(id, wanted);
+                    self.progress.is_unreadable(id, wanted);
                 }
                 log_failure(id, tries, &format!("a change cannot be read: {error}"));
                 return Ended::Unread;

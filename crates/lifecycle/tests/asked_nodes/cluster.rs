@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use certward_lifecycle::{
-    FailedHandshake, FailuresOfNodes, Lifecycle, LifecycleSettings, LiveEvidence, NodeRequest, NodeView,
-    Rehearsal, SessionFilter, SessionsOfNode, SilentNodes, SystemEntropy, TrustChange,
+    CarryingOut, FailedHandshake, FailuresOfNodes, Lifecycle, LifecycleSettings, LiveEvidence, NodeRequest,
+    NodeView, Rehearsal, SessionFilter, SessionsOfNode, SilentNodes, SystemEntropy, TrustChange,
 };
-use certward_pki::{DeviceId, Material, NoEntryPoint};
+use certward_pki::{DenyKey, DeviceId, Material, NoEntryPoint};
 use certward_store::{
-    Address, Deployment, DeploymentId, MasterKey, NodeId, NodeProcess, Role, Servers, Session, Store,
-    StoreError, SystemClock,
+    Address, Deployment, DeploymentId, Generation, MasterKey, NodeId, NodeProcess, Role, Servers, Session,
+    Store, StoreError, SystemClock,
 };
 use certward_test_support::PostgresServer;
 use tokio::time::timeout;
@@ -24,6 +24,10 @@ pub(crate) struct FakeGateway {
     /// `None`: it identifies no device.
     pub(crate) sessions: Option<SessionsOfNode>,
     pub(crate) evidence: LiveEvidence,
+    /// Each has a session.
+    pub(crate) denied: Vec<DenyKey>,
+    /// Up to which it has carried changes out.
+    pub(crate) carried_out: Option<Generation>,
 }
 
 impl Rehearsal for FakeGateway {
@@ -67,6 +71,12 @@ impl NodeView for FakeGateway {
     }
     fn live_evidence(&self, _: &DeploymentId, _: &TrustChange) -> LiveEvidence {
         self.evidence.clone()
+    }
+    fn denied_sessions(&self, _: &DeploymentId, keys: &[DenyKey]) -> Vec<u64> {
+        keys.iter().map(|key| u64::from(self.denied.contains(key))).collect()
+    }
+    fn carried_out(&self, _: &DeploymentId, change: Generation) -> CarryingOut<'_> {
+        Box::pin(std::future::ready(self.carried_out.is_some_and(|carried_out| change <= carried_out)))
     }
 }
 
@@ -155,8 +165,12 @@ impl Node {
             loop {
                 for question in store.open_questions(&node, 10).await.unwrap() {
                     let request = NodeRequest::parse(&question.request).unwrap();
-                    let own = || request.answer(&*view, &question.deployment);
-                    let answer = (question.id, body.map_or_else(own, str::to_owned));
+                    let own = request.answer(Arc::clone(&view) as _, question.deployment);
+                    let body = match body {
+                        Some(body) => body.to_owned(),
+                        None => own.await,
+                    };
+                    let answer = (question.id, body);
                     store.answer_questions(&node, &[answer]).await.unwrap();
                 }
                 let _ = timeout(Duration::from_millis(20), store.questions().next()).await;

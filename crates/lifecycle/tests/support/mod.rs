@@ -15,11 +15,11 @@ use std::{
 };
 
 use certward_lifecycle::{
-    CertificateView, FailedHandshake, Handling, Lifecycle, LifecycleSettings, LiveEvidence, Member,
-    NewDeployment, NodeView, Observation, ProofFailure, Rehearsal, SessionFilter, SessionsOfNode,
+    CarryingOut, CertificateView, FailedHandshake, Handling, Lifecycle, LifecycleSettings, LiveEvidence,
+    Member, NewDeployment, NodeView, Observation, ProofFailure, Rehearsal, SessionFilter, SessionsOfNode,
     SystemEntropy, TlsView, TrustChange,
 };
-use certward_pki::{DeviceId, HostName, KEEP, Material, NoEntryPoint, Text, Upload};
+use certward_pki::{DenyKey, DeviceId, HostName, KEEP, Material, NoEntryPoint, Text, Upload};
 use certward_store::{
     Address, ApiKey, Deployment, DeploymentId, DeploymentRef, DeploymentSpec, Generation, MasterKey, NodeId,
     Session, Store, Timestamp, TrustScope, UpstreamList, Version,
@@ -107,6 +107,14 @@ impl NodeView for FakeGateway {
 
     fn live_evidence(&self, _: &DeploymentId, _: &TrustChange) -> LiveEvidence {
         LiveEvidence::default()
+    }
+
+    fn denied_sessions(&self, _: &DeploymentId, keys: &[DenyKey]) -> Vec<u64> {
+        vec![0; keys.len()]
+    }
+
+    fn carried_out(&self, _: &DeploymentId, _: Generation) -> CarryingOut<'_> {
+        Box::pin(std::future::ready(true))
     }
 }
 
