@@ -3,3 +3,4 @@
 pub(crate) mod deny_key;
 pub(crate) mod deny_list;
 pub(crate) mod revocations;
+pub(crate) mod revoked_certificate;
