@@ -76,6 +76,7 @@ pub use model::proxy::{Proxy, ProxyProtocol};
 pub use model::receiver::AlertReceiver;
 pub use model::record_bytes::{RecordBytes, RecordBytesError};
 pub use model::request_id::RequestId;
+pub use model::revocation::{REVOCATIONS_IN_ALL_MAX, REVOCATIONS_MAX, Revocation, RevocationId, RevokedWhat};
 pub use model::revocation_mark::RevocationMark;
 pub use model::seen_device::{
     DEVICE_ADDRESS_KEPT_FOR, DEVICE_KEPT_FOR, DeviceBatch, DeviceSighting, HostInUse, HostSighting, OfferDay,
@@ -121,6 +122,7 @@ pub use repo::offer_day::OFFERS_A_DAY_MAX;
 pub use repo::project::Project;
 pub use repo::rekey::Rekey;
 pub use repo::request_log::{Admission, Method, RequestLimit};
+pub use repo::revocation::{KnownRevocations, RevocationChange, RevocationTotal};
 pub use repo::status_counts::StatusCounts;
 pub use repo::version::{KeptVersion, UploadEnd, Version};
 pub use sealed::master_key::{MasterKey, MasterKeyError};

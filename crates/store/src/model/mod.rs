@@ -27,6 +27,7 @@ pub(crate) mod proxy;
 pub(crate) mod receiver;
 pub(crate) mod record_bytes;
 pub(crate) mod request_id;
+pub(crate) mod revocation;
 pub(crate) mod revocation_mark;
 pub(crate) mod seen_device;
 pub(crate) mod session_age;

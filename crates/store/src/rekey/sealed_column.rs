@@ -114,19 +114,26 @@ mod tests {
     use crate::{Address, MasterKey, Store, SystemClock};
 
     /// Byte strings that are not sealed.
-    const PLAIN: [(&str, &str); 15] = [
+    const PLAIN: [(&str, &str); 22] = [
         ("api_key", "digest"),
         ("audit", "mac"),
         ("audit", "master_key"),
         ("audit_mark", "mac"),
         ("audit_mark", "master_key"),
         ("audit_mark", "row_mac"),
+        ("crl", "issuer_name"),
+        ("crl", "revision"),
+        ("crl", "signer"),
+        ("crl_part", "der"),
         ("deployment", "revocation_mark"),
         ("device", "id"),
         ("device", "path"),
         ("issuer_path", "example"),
         ("issuer_path", "path"),
         ("offer_day", "offer"),
+        ("revocation", "deny_key"),
+        ("revocation", "device"),
+        ("revocation", "id"),
         ("version", "chain"),
         ("version", "client_cas"),
         ("version", "trust_scope"),

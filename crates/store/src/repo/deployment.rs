@@ -293,6 +293,32 @@ fn revocation_mark(row: &AnyRow) -> Result<RevocationMark, StoreError> {
     Ok(mark.map_err(|_| row::unreadable("revocation_mark"))?.unwrap_or_default())
 }
 
+/// Adds to the mark of a locked deployment what is random of revocations or CRLs, or takes it away.
+/// `listed`: how many more revocations it has.
+pub(crate) async fn change_mark(
+    conn: &mut AnyConnection,
+    id: &DeploymentId,
+    random: impl IntoIterator<Item = [u8; 16]>,
+    listed: i64,
+) -> Result<(), StoreError> {
+    let row = sqlx::query("SELECT revocation_mark FROM deployment WHERE id = $1").bind(id.as_str());
+    let before = revocation_mark(&row.fetch_one(&mut *conn).await?)?;
+    let mark = random.into_iter().fold(before, |mark, bytes| mark ^ bytes);
+    sqlx::query(
+        "UPDATE deployment SET revocation_mark = $2, revocation_count = revocation_count + $3 WHERE id = $1",
+    )
+    .bind(id.as_str())
+    .bind(stored_mark(mark))
+    .bind(listed)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+fn stored_mark(mark: RevocationMark) -> Option<Vec<u8>> {
+    (!mark.is_empty()).then(|| mark.0.to_vec())
+}
+
 /// Without the hosts.
 fn spec(row: &AnyRow) -> Result<DeploymentSpec, StoreError> {
     let upstream = |text: String, column| UpstreamList::parse(&text).map_err(|_| row::unreadable(column));
@@ -348,7 +374,7 @@ pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> 
     .bind(tls.version)
     .bind(tls.deadline)
     .bind(tls.reason)
-    .bind((!deployment.revocations.is_empty()).then(|| deployment.revocations.0.to_vec()))
+    .bind(stored_mark(deployment.revocations))
     .bind(CloseRate::number(deployment.close_rate));
     bind_spec(query, &deployment.spec).execute(&mut *conn).await?;
     host::write(conn, deployment).await

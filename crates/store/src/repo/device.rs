@@ -6,19 +6,22 @@ use std::{
     net::IpAddr,
 };
 
-use certward_pki::{DeviceId, IssuerPathId};
+use certward_pki::{DeviceId, IssuerPathId, shown_device_name};
 use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
 
 use crate::{
-    DeploymentId, DeviceSighting, Reader, SeenDevice, StoreError, Timestamp, Tx,
+    DeploymentId, DeviceSighting, Reader, RevokedWhat, SeenDevice, StoreError, Timestamp, Tx,
     engine::{
         lock,
         many_rows::{self, places},
         row,
     },
     model::seen_device::{DEVICE_ADDRESS_KEPT_FOR, DEVICE_KEPT_FOR},
-    repo::{device_total, issuer_path},
+    repo::{device_total, issuer_path, revocation::sixteen},
 };
+
+/// Each has up to two parameters.
+const LOOKED_UP_AT_ONCE: usize = 500;
 
 macro_rules! select {
     ($rest:literal) => {
@@ -76,6 +79,46 @@ impl Reader {
         })
         .await
     }
+
+    /// Devices of a deployment whose certificates have these fingerprints.
+    pub async fn devices_with(
+        &self,
+        deployment: &DeploymentId,
+        fingerprints: &[String],
+    ) -> Result<Vec<SeenDevice>, StoreError> {
+        self.run(async |conn| {
+            let mut found = Vec::new();
+            for fingerprints in fingerprints.chunks(LOOKED_UP_AT_ONCE) {
+                let listed = places(2, fingerprints.len());
+                let sql = format!(select!("AND fingerprint IN ({})"), listed);
+                // Safe: constants and numbers, here and below.
+                let query = sqlx::query(AssertSqlSafe(sql)).persistent(false).bind(deployment.as_str());
+                let query = fingerprints.iter().fold(query, |query, it| query.bind(it.as_str()));
+                for row in &query.fetch_all(&mut *conn).await? {
+                    found.push(SeenDevice::read(row)?);
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Devices of a deployment that these revocations refuse, each once, by id; at most `limit`.
+    pub async fn devices_refused_by(
+        &self,
+        deployment: &DeploymentId,
+        revoked: &[RevokedWhat],
+        limit: u32,
+    ) -> Result<Vec<DeviceId>, StoreError> {
+        self.run(async |conn| {
+            let mut found = BTreeSet::new();
+            for revoked in revoked.chunks(LOOKED_UP_AT_ONCE) {
+                found.extend(refused_by(conn, deployment, revoked, limit).await?);
+            }
+            Ok(found.into_iter().take(limit as usize).collect())
+        })
+        .await
+    }
 }
 
 impl Tx {
@@ -121,6 +164,52 @@ impl SeenDevice {
             address: row::text_or_null(row, "address")?.map(address).transpose()?,
         })
     }
+}
+
+/// By id; at most `limit`.
+async fn refused_by(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+    revoked: &[RevokedWhat],
+    limit: u32,
+) -> Result<Vec<DeviceId>, StoreError> {
+    let (mut ids, mut texts) = (Vec::new(), [const { Vec::new() }; 3]);
+    let [serials, names, names_by] = &mut texts;
+    for what in revoked {
+        match what {
+            RevokedWhat::Certificate { device, .. } => ids.push(device.0.to_vec()),
+            RevokedWhat::Serial { issuer, serial } => serials.extend([issuer.clone(), serial.clone()]),
+            RevokedWhat::Name { name, issuer: None } => names.push(shown_device_name(name).into_string()),
+            RevokedWhat::Name { name, issuer: Some(issuer) } => {
+                names_by.extend([shown_device_name(name).into_string(), issuer.clone()]);
+            }
+        }
+    }
+    let mut conditions = Vec::new();
+    let mut next = 3;
+    let mut add = |columns: &str, count: usize, width: usize| {
+        if count > 0 {
+            let tuples: Vec<_> =
+                (0..count).map(|at| format!("({})", places(next + at * width, width))).collect();
+            next += count * width;
+            conditions.push(format!("{columns} IN (VALUES {})", tuples.join(", ")));
+        }
+    };
+    add("id", ids.len(), 1);
+    add("(issuer, serial)", serials.len() / 2, 2);
+    add("name", names.len(), 1);
+    add("(name, issuer)", names_by.len() / 2, 2);
+    if conditions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let conditions = conditions.join(" OR ");
+    let sql = format!("SELECT id FROM device WHERE deployment = $1 AND ({conditions}) ORDER BY id LIMIT $2");
+    let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+    let query = query.bind(deployment.as_str()).bind(i64::from(limit));
+    let query = ids.into_iter().fold(query, |query, id| query.bind(id));
+    let query = texts.into_iter().flatten().fold(query, |query, text| query.bind(text));
+    let rows = query.fetch_all(conn).await?;
+    rows.iter().map(|row| sixteen(row, "id").map(DeviceId)).collect()
 }
 
 /// What [`record`] did.

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 use certward_pki::{ClientOffer, DeviceCertificate, DeviceId, IssuerPath, IssuerPathId, fingerprint};
 use certward_store::{
     DEVICES_MAX, DEVICES_MIN, DeploymentRef, DeviceBatch, DeviceSighting, DeviceTotal, HOSTS_IN_USE_MAX,
-    HostInUse, HostSighting, ISSUER_PATHS_MAX, OFFERS_A_DAY_MAX, OfferHour, SeenDevice, Timestamp,
+    HostInUse, HostSighting, ISSUER_PATHS_MAX, OFFERS_A_DAY_MAX, OfferHour, RevokedWhat, SeenDevice,
+    Timestamp,
 };
 use time::OffsetDateTime;
 
@@ -25,6 +26,7 @@ on_both_engines![
     hosts_in_use_are_noted_forward_only,
     old_devices_are_forgotten_and_their_addresses_before,
     a_device_is_forgotten,
+    devices_are_found_by_fingerprints_and_by_what_is_revoked,
     all_goes_with_the_deployment_and_nothing_is_recorded_for_one_that_is_gone,
     nothing_is_recorded_for_a_later_deployment_of_the_same_id,
     a_batch_of_many_deployments_is_recorded,
@@ -418,6 +420,62 @@ async fn a_device_is_forgotten(world: World) {
     // Seen again, it is known again.
     record_devices(&world, vec![sighting(&a, 2, &one, at)]).await;
     assert_eq!(total(&world, &a).await.known, 2);
+}
+
+async fn devices_are_found_by_fingerprints_and_by_what_is_revoked(world: World) {
+    let (a, b, now) =
+        (world.deployment("a").await.reference(), world.deployment("b").await.reference(), now(&world).await);
+    let path = path(1, 2, now.after(DAY));
+    let mut seen: Vec<_> = (0..6).map(|number| sighting(&a, number, &path, now)).collect();
+    let other = Arc::make_mut(&mut seen[5].device);
+    (other.issuer, other.name) = ("CN=Others".into(), "device-4".into());
+    seen.push(sighting(&b, 9, &path, now));
+    record_devices(&world, seen).await;
+    let reader = world.store.read();
+    let wanted: Vec<_> = [3, 9, 77].map(|number| fingerprint(&certificate(number))).to_vec();
+    let found = reader.devices_with(&a.id, &wanted).await.expect("read");
+    assert_eq!(found.iter().map(|device| device.id).collect::<Vec<_>>(), [device_id(3)]);
+    assert!(reader.devices_with(&a.id, &[]).await.expect("read").is_empty());
+
+    let issuer = || "CN=Devices".to_owned();
+    let serial = |number: u32| format!("{number:08x}");
+    let name = |number: u32| format!("device-{number}");
+    let by_certificate = |number: u32| RevokedWhat::Certificate {
+        device: device_id(number),
+        fingerprint: String::new(),
+        issuer: issuer(),
+        serial: serial(number),
+    };
+    let cases: [(Vec<RevokedWhat>, &[u32]); 9] = [
+        (vec![], &[]),
+        (vec![by_certificate(1)], &[1]),
+        (vec![by_certificate(9)], &[]),
+        (vec![RevokedWhat::Serial { issuer: issuer(), serial: serial(2) }], &[2]),
+        (vec![RevokedWhat::Serial { issuer: issuer(), serial: serial(5) }], &[]),
+        (vec![RevokedWhat::Name { name: name(4), issuer: None }], &[4, 5]),
+        (vec![RevokedWhat::Name { name: name(4), issuer: Some(issuer()) }], &[4]),
+        (
+            vec![
+                by_certificate(1),
+                RevokedWhat::Name { name: name(4), issuer: Some(issuer()) },
+                RevokedWhat::Serial { issuer: issuer(), serial: serial(1) },
+                RevokedWhat::Name { name: name(3), issuer: None },
+                by_certificate(0),
+            ],
+            &[0, 1, 3, 4],
+        ),
+        // More than are looked up at once.
+        (
+            (0..1_000).map(|number| RevokedWhat::Name { name: name(number), issuer: None }).collect(),
+            &[0, 1, 2, 3, 4, 5],
+        ),
+    ];
+    for (revoked, expected) in cases {
+        let found = reader.devices_refused_by(&a.id, &revoked, 100).await.expect("read");
+        assert_eq!(found, expected.iter().map(|number| device_id(*number)).collect::<Vec<_>>());
+        let some = reader.devices_refused_by(&a.id, &revoked, 1).await.expect("read");
+        assert_eq!(some, found[..found.len().min(1)]);
+    }
 }
 
 async fn all_goes_with_the_deployment_and_nothing_is_recorded_for_one_that_is_gone(world: World) {

@@ -19,6 +19,7 @@ mod postgres;
 mod projects;
 mod rekey;
 mod request_log;
+mod revocations;
 mod servers;
 mod snapshot;
 mod status_counts;

@@ -35,8 +35,9 @@ pub(crate) const WITHOUT_REQUESTS: &str =
     "ALTER TABLE node_question DROP COLUMN request; ALTER TABLE node_question DROP COLUMN urgency;";
 pub(crate) const WITHOUT_STOPPED_CHANGES: &str =
     "DROP INDEX alert_by_stopped_deployment; ALTER TABLE alert DROP COLUMN detail;";
-pub(crate) const WITHOUT_REVOCATIONS: &str = "ALTER TABLE deployment DROP COLUMN revocation_mark;
-    ALTER TABLE deployment DROP COLUMN max_session_age; ALTER TABLE deployment DROP COLUMN close_rate;";
+pub(crate) const WITHOUT_REVOCATIONS: &str = "DROP TABLE crl_part; DROP TABLE crl; DROP TABLE revocation;
+    DROP INDEX deployment_with_revocations; ALTER TABLE deployment DROP COLUMN revocation_count;
+    ALTER TABLE deployment DROP COLUMN revocation_mark; ALTER TABLE deployment DROP COLUMN max_session_age; ALTER TABLE deployment DROP COLUMN close_rate;";
 pub(crate) const WITHOUT_DEVICES: &str = "DROP TABLE device; DROP TABLE issuer_path; DROP TABLE device_total;
     DROP TABLE offer_day; DROP TABLE host_use;";
 
