@@ -31,6 +31,7 @@ mod keys;
 mod live_sessions;
 mod membership;
 mod metrics;
+mod new_revocation;
 mod node_request;
 mod node_status;
 mod out_of_bounds;
@@ -39,6 +40,7 @@ mod ports;
 mod projects;
 mod refusals;
 mod requester;
+mod revocations;
 mod service;
 mod sessions_of_nodes;
 mod state;
@@ -77,6 +79,9 @@ pub use live_sessions::{
     SessionsOfNode, TrustChange,
 };
 pub use membership::{Member, Observation, Withdrawal};
+pub use new_revocation::{
+    NewRevocation, REVOCATION_REASON_MAX, RefusedRevocation, RevocationFault, RevocationTarget,
+};
 pub use node_request::NodeRequest;
 pub use node_status::NodeStatus;
 pub use out_of_bounds::{OutOfBounds, UpstreamField};
@@ -87,6 +92,7 @@ pub use ports::{
 };
 pub use projects::{ProjectChange, ProjectError};
 pub use requester::Requester;
+pub use revocations::{REVOKED_AT_ONCE_MAX, RevocationError, RevocationMatches, Revoked, RevokedEntry};
 pub use service::{Lifecycle, LifecycleSettings};
 pub use sessions_of_nodes::{ClosedSessions, ConnectedDevices, DeniedSessions, SessionsOfNodes};
 pub use state::{ProofFailure, narrows};

@@ -34,6 +34,8 @@ use zeroize::Zeroizing;
 pub(crate) struct FakeGateway {
     pub(crate) refusal: Mutex<Option<String>>,
     pub(crate) no_entry_point: AtomicBool,
+    /// Through this node; `None`: it has no gateway.
+    pub(crate) connected: Mutex<Option<Vec<DeviceId>>>,
     /// Reports a rehearsal's start, and waits for the test.
     held: Mutex<Option<(mpsc::UnboundedSender<()>, mpsc::UnboundedReceiver<()>)>>,
 }
@@ -84,7 +86,7 @@ impl NodeView for FakeGateway {
         0
     }
     fn gateway_node(&self) -> Option<NodeId> {
-        None
+        self.connected.lock().unwrap().is_some().then(|| NodeId::parse("this").unwrap())
     }
     fn recent_failures(&self, _: &DeploymentId) -> Vec<FailedHandshake> {
         vec![]
@@ -97,8 +99,9 @@ impl NodeView for FakeGateway {
         None
     }
 
-    fn connected(&self, _: &DeploymentId, _: &[DeviceId]) -> Option<Vec<DeviceId>> {
-        None
+    fn connected(&self, _: &DeploymentId, asked: &[DeviceId]) -> Option<Vec<DeviceId>> {
+        let connected = self.connected.lock().unwrap().clone()?;
+        Some(connected.into_iter().filter(|device| asked.contains(device)).collect())
     }
 
     fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> Option<u64> {

@@ -1,0 +1,247 @@
+//! What a revocation is asked for by, and what is stored of it: the texts that certificates are
+//! looked up by.
+
+use std::collections::{BTreeSet, HashMap};
+
+use certward_pki::{RevokedCertificate, UnreadableCertificate, is_control};
+use certward_store::{DeploymentId, Reader, RevokedWhat, SeenDevice, StoreError};
+use thiserror::Error;
+
+/// Characters of a reason.
+pub const REVOCATION_REASON_MAX: usize = 200;
+/// Bytes of a name, as a broker is told one.
+const NAME_BYTES_MAX: usize = 1024;
+/// As shown.
+const ISSUER_BYTES_MAX: usize = 160;
+/// RFC 5280 §4.1.2.2.
+const SERIAL_BYTES_MAX: usize = 20;
+
+/// A revocation that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRevocation {
+    /// What it refuses.
+    pub target: RevocationTarget,
+    /// For people; may be empty. At most [`REVOCATION_REASON_MAX`] characters.
+    pub reason: String,
+}
+
+/// What a revocation refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RevocationTarget {
+    /// The certificate of a known device: SHA-256 of its DER, hexadecimal digits in any case, also
+    /// with colons.
+    Fingerprint(String),
+    /// A certificate, PEM or DER.
+    Certificate(Vec<u8>),
+    /// What an issuer has issued with a serial number.
+    Serial {
+        /// As shown of a device or a failed handshake.
+        issuer: String,
+        /// Hexadecimal digits in any case, also with colons or leading zeros.
+        serial: String,
+    },
+    /// Certificates with a name, exactly as the broker is told it.
+    Name {
+        /// The name.
+        name: String,
+        /// Of this issuer alone, as shown of a device or a failed handshake.
+        issuer: Option<String>,
+    },
+}
+
+/// A revocation that cannot be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RefusedRevocation {
+    /// Which of those asked for, from 0.
+    pub index: usize,
+    /// Why.
+    pub fault: RevocationFault,
+}
+
+/// Why a revocation cannot be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum RevocationFault {
+    /// No known device of the deployment has it: then its issuer, serial number and key are not
+    /// known, which are what is looked up.
+    #[error("no known device has a certificate with this fingerprint")]
+    UnknownFingerprint,
+    /// Not 64 digits.
+    #[error("a fingerprint is the SHA-256 of the certificate: 64 hexadecimal digits")]
+    BadFingerprint,
+    /// Not one certificate.
+    #[error("the certificate cannot be read: {0}")]
+    BadCertificate(#[from] UnreadableCertificate),
+    /// No serial number.
+    #[error("a serial number is 1 to 20 bytes in hexadecimal digits")]
+    BadSerial,
+    /// Empty, too long, or with control characters.
+    #[error("an issuer has 1 to 160 bytes and no control characters: it is matched as it is shown")]
+    BadIssuer,
+    /// Empty, too long, or with control characters.
+    #[error("a name has 1 to 1024 bytes and no control characters: it is matched as the broker is told it")]
+    BadName,
+    /// Too long, or with control characters.
+    #[error("a reason has at most 200 characters and no control characters")]
+    BadReason,
+}
+
+/// One for each of `new`, or all that cannot be stored.
+pub(crate) async fn resolve(
+    store: &Reader,
+    deployment: &DeploymentId,
+    new: &[NewRevocation],
+) -> Result<Result<Vec<RevokedWhat>, Vec<RefusedRevocation>>, StoreError> {
+    let wanted: BTreeSet<String> = new.iter().filter_map(|new| new.target.fingerprint()).collect();
+    let wanted: Vec<String> = wanted.into_iter().collect();
+    let devices = store.devices_with(deployment, &wanted).await?;
+    let devices = devices.into_iter().map(|device| (device.fingerprint.clone(), device)).collect();
+    let (mut found, mut refused) = (Vec::with_capacity(new.len()), Vec::new());
+    for (index, new) in new.iter().enumerate() {
+        match new.what(&devices) {
+            Ok(what) => found.push(what),
+            Err(fault) => refused.push(RefusedRevocation { index, fault }),
+        }
+    }
+    Ok(if refused.is_empty() { Ok(found) } else { Err(refused) })
+}
+
+impl NewRevocation {
+    fn what(&self, devices: &HashMap<String, SeenDevice>) -> Result<RevokedWhat, RevocationFault> {
+        if self.reason.chars().count() > REVOCATION_REASON_MAX || self.reason.chars().any(is_control) {
+            return Err(RevocationFault::BadReason);
+        }
+        Ok(match &self.target {
+            RevocationTarget::Fingerprint(text) => {
+                let fingerprint = fingerprint(text).ok_or(RevocationFault::BadFingerprint)?;
+                let device = devices.get(&fingerprint).ok_or(RevocationFault::UnknownFingerprint)?;
+                RevokedWhat::Certificate {
+                    device: device.id,
+                    fingerprint,
+                    issuer: device.issuer.clone(),
+                    serial: device.serial.clone(),
+                }
+            }
+            RevocationTarget::Certificate(input) => {
+                let RevokedCertificate { device, issuer, serial, fingerprint } =
+                    RevokedCertificate::read(input)?;
+                let (issuer, serial) = (issuer.into(), serial.into());
+                RevokedWhat::Certificate { device, fingerprint: fingerprint.into(), issuer, serial }
+            }
+            RevocationTarget::Serial { issuer: of, serial: text } => RevokedWhat::Serial {
+                serial: serial(text).ok_or(RevocationFault::BadSerial)?,
+                issuer: issuer(of)?,
+            },
+            RevocationTarget::Name { name, issuer: of } => {
+                if !is_text(name, NAME_BYTES_MAX) {
+                    return Err(RevocationFault::BadName);
+                }
+                RevokedWhat::Name { name: name.clone(), issuer: of.as_deref().map(issuer).transpose()? }
+            }
+        })
+    }
+}
+
+impl RevocationTarget {
+    /// If it is one.
+    fn fingerprint(&self) -> Option<String> {
+        match self {
+            Self::Fingerprint(text) => fingerprint(text),
+            _ => None,
+        }
+    }
+}
+
+/// Lower-case digits without colons.
+fn digits(text: &str) -> Option<String> {
+    let digits: String = text.trim().chars().filter(|c| *c != ':').collect();
+    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| digits.to_ascii_lowercase())
+}
+
+fn fingerprint(text: &str) -> Option<String> {
+    digits(text).filter(|digits| digits.len() == 64)
+}
+
+/// As shown: whole bytes, and no zero byte first. One that is shown cut keeps its dots.
+fn serial(text: &str) -> Option<String> {
+    let (text, dots) = text.trim().strip_suffix("...").map_or((text, ""), |cut| (cut, "..."));
+    let mut digits = digits(text).filter(|digits| !digits.is_empty())?;
+    if digits.len() % 2 == 1 {
+        digits.insert(0, '0');
+    }
+    while digits.len() > 2 && digits.starts_with("00") {
+        digits.drain(..2);
+    }
+    let fits =
+        digits.len() <= 2 * SERIAL_BYTES_MAX && (dots.is_empty() || digits.len() == 2 * SERIAL_BYTES_MAX);
+    fits.then(|| digits + dots)
+}
+
+fn issuer(text: &str) -> Result<String, RevocationFault> {
+    is_text(text, ISSUER_BYTES_MAX).then(|| text.to_owned()).ok_or(RevocationFault::BadIssuer)
+}
+
+fn is_text(text: &str, bytes_max: usize) -> bool {
+    (1..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_serial_number_is_read_as_it_is_shown() {
+        let longest = "0f".repeat(20);
+        let cases = [
+            ("7f", Some("7f")),
+            ("7F:01", Some("7f01")),
+            ("701", Some("0701")),
+            ("0", Some("00")),
+            ("00", Some("00")),
+            ("0000007f", Some("7f")),
+            (" 00:AB ", Some("ab")),
+            (&longest, Some(&*longest)),
+            ("", None),
+            (":", None),
+            ("0x7f", None),
+            ("-1", None),
+            ("7f...", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(serial(text).as_deref(), expected, "{text}");
+        }
+        assert_eq!(serial(&format!("{longest}0f")), None);
+        assert_eq!(serial(&format!("{longest}...")), Some(format!("{longest}...")));
+    }
+
+    #[test]
+    fn texts_that_no_certificate_has_are_refused() {
+        use RevocationFault::{BadFingerprint, BadIssuer, BadName, BadReason, BadSerial, UnknownFingerprint};
+        let name = |name: &str, issuer: Option<&str>| RevocationTarget::Name {
+            name: name.to_owned(),
+            issuer: issuer.map(str::to_owned),
+        };
+        let serial = |issuer: &str, serial: &str| RevocationTarget::Serial {
+            issuer: issuer.to_owned(),
+            serial: serial.to_owned(),
+        };
+        let fingerprint = |text: &str| RevocationTarget::Fingerprint(text.to_owned());
+        let cases = [
+            (name("d", None), "", None),
+            (name("d", None), &*"ä".repeat(200), None),
+            (name("d", None), &*"ä".repeat(201), Some(BadReason)),
+            (name("d", None), "lost\non the way", Some(BadReason)),
+            (name("", None), "", Some(BadName)),
+            (name(&"d".repeat(1_025), None), "", Some(BadName)),
+            (name("d\0", None), "", Some(BadName)),
+            (name("d", Some("")), "", Some(BadIssuer)),
+            (serial("CN=A", "no"), "", Some(BadSerial)),
+            (serial(&"A".repeat(161), "01"), "", Some(BadIssuer)),
+            (fingerprint("00"), "", Some(BadFingerprint)),
+            (fingerprint(&"0A:".repeat(32)), "", Some(UnknownFingerprint)),
+        ];
+        for (target, reason, expected) in cases {
+            let new = NewRevocation { target, reason: reason.to_owned() };
+            assert_eq!(new.what(&HashMap::new()).err(), expected, "{new:?}");
+        }
+    }
+}
