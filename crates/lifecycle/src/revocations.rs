@@ -7,8 +7,8 @@ use std::collections::{HashMap, HashSet};
 
 use certward_pki::TlsType;
 use certward_store::{
-    AuditEntry, Deployment, DeploymentId, DeploymentRef, Generation, Revocation, RevocationId, RevokedWhat,
-    Scope, StoreError, Tx,
+    AuditEntry, CloseRate, Deployment, DeploymentId, DeploymentRef, Generation, Revocation, RevocationId,
+    RevokedWhat, Scope, StoreError, Tx,
 };
 use thiserror::Error;
 
@@ -94,12 +94,14 @@ pub enum RevocationError {
 
 impl Lifecycle {
     /// Adds revocations to a deployment's deny-list: all or none. One that is there already stays as
-    /// it is. Durable on return; nodes refuse them when they have carried out the generation.
+    /// it is. Nodes that have carried out the generation refuse them, and end their sessions at
+    /// `close_rate`; `None`: at once. Durable on return.
     pub async fn revoke<'a>(
         &self,
         actor: impl Into<Requester<'a>>,
         wanted: &DeploymentRef,
         new: &[NewRevocation],
+        close_rate: Option<CloseRate>,
     ) -> Result<Revoked, RevocationError> {
         if !(1..=REVOKED_AT_ONCE_MAX).contains(&new.len()) {
             return Err(RevocationError::Count);
@@ -114,6 +116,7 @@ impl Lifecycle {
         let mut acting = self.begin_as(actor.into(), Scope::Tls).await?;
         let deployment = acting.deployment(wanted).await?.ok_or(RevocationError::NoDeployment)?;
         let has_effect = asks_for_certificates(&mut acting.tx, &deployment).await?;
+        acting.tx.set_close_rate(&deployment.id, close_rate).await?;
         let (entries, generation) = self.store_revocations(acting, &deployment, new, &revoked).await?;
         Ok(Revoked { entries, generation, matches, has_effect })
     }

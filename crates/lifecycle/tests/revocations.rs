@@ -53,7 +53,7 @@ impl World {
     }
 
     async fn try_to_revoke(&self, new: &[NewRevocation]) -> Result<Revoked, RevocationError> {
-        self.lifecycle.revoke(&self.admin, &self.this().await, new).await
+        self.lifecycle.revoke(&self.admin, &self.this().await, new, None).await
     }
 
     async fn revoke(&self, new: &[NewRevocation]) -> Revoked {
@@ -206,11 +206,11 @@ async fn a_revocation_is_no_version_and_survives_the_certificate() {
     assert!(world.refuses(&leaf).await);
     let gone = world.this().await;
     world.lifecycle.remove_deployment(&world.admin, &gone).await.unwrap();
-    let again = world.lifecycle.revoke(&world.admin, &gone, &new).await;
+    let again = world.lifecycle.revoke(&world.admin, &gone, &new, None).await;
     assert!(matches!(again, Err(RevocationError::NoDeployment)), "{again:?}");
     world.lifecycle.create_deployment(&world.admin, world.new_deployment("ge6a1a75")).await.unwrap();
     assert!(!world.refuses(&leaf).await);
-    let again = world.lifecycle.revoke(&world.admin, &gone, &new).await;
+    let again = world.lifecycle.revoke(&world.admin, &gone, &new, None).await;
     assert!(matches!(again, Err(RevocationError::NoDeployment)), "another has its id: {again:?}");
 }
 
@@ -250,7 +250,7 @@ async fn changes_are_audited_without_names_and_need_the_right() {
     let reading = NewKey::new("reads", &[Scope::TlsRead], None);
     let (reading, _) = world.lifecycle.create_key(&world.admin, &reading).await.unwrap();
     let this = world.this().await;
-    let refused = world.lifecycle.revoke(&reading.key, &this, &[by_certificate(&ca.client("x"))]).await;
+    let refused = world.lifecycle.revoke(&reading.key, &this, &[by_certificate(&ca.client("x"))], None).await;
     assert!(matches!(refused, Err(RevocationError::Denied(Denied::NoScope(Scope::Tls)))), "{refused:?}");
     let refused = world.lifecycle.remove_revocation(&reading.key, &this, RevocationId([0; 16])).await;
     assert!(matches!(refused, Err(RevocationError::Denied(_))), "{refused:?}");
