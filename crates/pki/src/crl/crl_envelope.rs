@@ -40,46 +40,39 @@ impl CrlEnvelope {
         Self::of_blocks(blocks, findings)
     }
 
-    fn of_blocks(blocks: Vec<Block>, findings: &mut Vec<Finding>) -> Option<Self> {
-        let (mut crls, mut certificates) = (Vec::new(), Vec::new());
-        let is_sound = !findings.iter().any(Finding::is_error);
-        let block_count = blocks.len();
-        for block in blocks {
-            let kind = match block.label {
-                Label::Certificate => None,
-                Label::Crl => other_kind(&block.der),
-                label => Some(named(label)),
-            };
-            match kind {
-                None if block.label == Label::Crl => crls.push(block),
-                None => certificates.push(block),
-                Some(kind) => findings.push(at(
-                    block.index,
-                    if block.label.is_private_key() { Code::CrlHoldsKey } else { Code::NotACrl },
-                    format!("Block {} of the upload is {kind}, not a CRL.", block.index),
-                )),
+    fn of_blocks(mut blocks: Vec<Block>, findings: &mut Vec<Finding>) -> Option<Self> {
+        for block in &blocks {
+            findings.extend(foreign(block));
+        }
+        blocks.retain(|block| foreign(block).is_none());
+        let (crls, certificates): (Vec<_>, Vec<_>) =
+            blocks.into_iter().partition(|block| block.label == Label::Crl);
+        let certificates = read_certificates(&certificates, findings);
+        match &crls[..] {
+            [crl] => return Some(Self { der: crl.der.to_vec(), certificates }),
+            [] if findings.iter().any(Finding::is_error) => {}
+            [] => {
+                let message = "The upload holds certificates and no CRL.";
+                findings.push(Finding::new(Code::NotACrl, Field::Crl, None, message));
+            }
+            [_, second, ..] => {
+                let message = format!("The upload holds {} CRLs; one is allowed.", crls.len());
+                findings.push(at(second.index, Code::SeveralCrls, message));
             }
         }
-        let certificates = read_certificates(&certificates, findings);
-        let [crl] = &crls[..] else {
-            match crls.len() {
-                0 if !is_sound || findings.iter().any(Finding::is_error) => {}
-                0 => findings.push(Finding::new(
-                    Code::NotACrl,
-                    Field::Crl,
-                    None,
-                    format!("The upload holds {block_count} certificates and no CRL."),
-                )),
-                count => findings.push(at(
-                    crls[1].index,
-                    Code::SeveralCrls,
-                    format!("The upload holds {count} CRLs; one is allowed."),
-                )),
-            }
-            return None;
-        };
-        Some(Self { der: crl.der.to_vec(), certificates })
+        None
     }
+}
+
+/// What a block is, if it is neither a CRL nor a certificate.
+fn foreign(block: &Block) -> Option<Finding> {
+    let kind = match block.label {
+        Label::Certificate => return None,
+        Label::Crl => other_kind(&block.der)?,
+        label => named(label),
+    };
+    let code = if block.label.is_private_key() { Code::CrlHoldsKey } else { Code::NotACrl };
+    Some(at(block.index, code, format!("Block {} of crl is {kind}, not a CRL.", block.index)))
 }
 
 fn read_certificates(blocks: &[Block], findings: &mut Vec<Finding>) -> Vec<Certificate> {
@@ -96,7 +89,7 @@ fn read_certificates(blocks: &[Block], findings: &mut Vec<Finding>) -> Vec<Certi
             Err(_) => findings.push(at(
                 block.index,
                 Code::CertUnreadable,
-                format!("Block {} of the upload is no well-formed X.509 certificate.", block.index),
+                format!("Block {} of crl is no well-formed X.509 certificate.", block.index),
             )),
         }
     }
@@ -127,12 +120,21 @@ fn other_kind(der: &[u8]) -> Option<&'static str> {
     if field::is_pkcs7(der) {
         return Some("a PKCS#7 container");
     }
-    is_private_key(der).then_some("a private key")
+    if is_private_key(der) {
+        return Some("a private key");
+    }
+    is_signing_request(der).then_some("a certificate signing request")
 }
 
 /// PKCS#8, PKCS#1 and SEC1 begin with a version, CRLs with a SEQUENCE.
 fn is_private_key(der: &[u8]) -> bool {
     sequence(der).is_some_and(|(_, content)| matches!(content, [2, 1, 0 | 1, ..]))
+}
+
+/// Its content begins with version 0 (RFC 2986 §4.1), a CRL's with version 1 or none.
+fn is_signing_request(der: &[u8]) -> bool {
+    let content = sequence(der).and_then(|(_, outer)| sequence(outer));
+    content.is_some_and(|(_, content)| content.starts_with(&[2, 1, 0]))
 }
 
 fn named(label: Label) -> &'static str {

@@ -123,7 +123,7 @@ impl<'a> CrlExtension<'a> {
     }
 }
 
-/// Longer ones are nobody's.
+/// More than any that is in use.
 const OID_BYTES_SHOWN_MAX: usize = 32;
 
 fn shown_oid(oid: &[u8]) -> String {

@@ -1,7 +1,7 @@
 use crate::Code;
 use crate::finding::{Field, Finding};
 
-/// Why a CRL cannot be used, whoever signed it.
+/// Why a CRL cannot be used, apart from its signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CrlFault {
     /// What cannot be read.

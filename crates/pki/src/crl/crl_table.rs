@@ -13,7 +13,7 @@ use crate::tbs::Tbs;
 /// An accepted CRL, to look certificates up: at most 21 bytes for each entry.
 ///
 /// An entry counts only for certificates that the CRL's signer signed: two CAs of one name and
-/// other keys are told apart, and a CA that is renewed with its key goes on.
+/// other keys are distinguished, and a CA that is renewed with its key goes on.
 #[derive(Clone, Debug)]
 pub struct CrlTable {
     /// In the normal form.

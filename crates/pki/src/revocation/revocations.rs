@@ -17,11 +17,11 @@ pub struct Revocations {
 }
 
 /// Signatures of intermediates that are verified for one client; more than an honest chain needs.
-/// Then an entry of a CRL counts whoever signed the certificate.
+/// Beyond them, an entry of a CRL counts without asking who signed.
 const SIGNATURES_MAX: usize = 16;
 
 impl Revocations {
-    /// `identity`: what the broker is told.
+    /// `identity`: what the broker gets as a device's name.
     pub fn new(identity: DeviceIdentity, denied: Arc<DenyList>) -> Self {
         Self { identity, denied, crls: Vec::new() }
     }

@@ -58,6 +58,7 @@ fn what_is_no_crl_is_named() {
     openssl.write("device.key", &device.key_pem);
     openssl.write("device.pem", &device.pem);
     openssl.run("req -new -key device.key -subj /CN=x -out request.pem");
+    openssl.run("req -in request.pem -outform DER -out request.der");
     openssl.run("crl2pkcs7 -nocrl -certfile device.pem -out pkcs7.pem");
     openssl.run("crl2pkcs7 -nocrl -certfile device.pem -outform DER -out pkcs7.der");
     openssl.run("pkcs12 -export -in device.pem -inkey device.key -passout pass:x -out device.p12");
@@ -68,7 +69,7 @@ fn what_is_no_crl_is_named() {
         ("nothing", Vec::new(), &["CRL_MISSING"], "empty"),
         ("blanks", text(" \n"), &["CRL_MISSING"], "empty"),
         ("a certificate in DER", device.der.clone(), &["NOT_A_CRL"], "a certificate, not a CRL"),
-        ("a certificate in PEM", text(&device.pem), &["NOT_A_CRL"], "holds 1 certificates and no CRL"),
+        ("a certificate in PEM", text(&device.pem), &["NOT_A_CRL"], "holds certificates and no CRL"),
         (
             "a certificate by a wrong label",
             text(&encode_pem("X509 CRL", &device.der)),
@@ -79,6 +80,12 @@ fn what_is_no_crl_is_named() {
         ("a key in PEM", text(&device.key_pem), &["CRL_HOLDS_KEY"], "a private key"),
         ("a key beside the CRL", text(&(crl.clone() + &device.key_pem)), &["CRL_HOLDS_KEY"], "Block 1"),
         ("a signing request", openssl.bytes("request.pem"), &["NOT_A_CRL"], "a certificate signing request"),
+        (
+            "a signing request in DER",
+            openssl.bytes("request.der"),
+            &["NOT_A_CRL"],
+            "a certificate signing request",
+        ),
         ("PKCS#7", openssl.bytes("pkcs7.pem"), &["NOT_A_CRL"], "a PKCS#7 container"),
         ("PKCS#7 in DER", openssl.bytes("pkcs7.der"), &["NOT_A_CRL"], "a PKCS#7 container"),
         ("PKCS#12", openssl.bytes("device.p12"), &["NOT_A_CRL"], "a PKCS#12 container"),

@@ -470,7 +470,9 @@ fn only_complete_crls_are_taken() {
         fleet
             .case("CAs only, and a device", &idp(&[flag(2)]), LetIn)
             .openssl(Differs("with -crl_check it wants a CRL for the device")),
-        fleet.case("a distribution point", &idp(&[somewhere.clone()]), Revoked).openssl(Differs(scope)),
+        fleet
+            .case("a distribution point", &idp(std::slice::from_ref(&somewhere)), Revoked)
+            .openssl(Differs(scope)),
         fleet
             .case("a distribution point of devices", &idp(&[somewhere, flag(1)]), Revoked)
             .openssl(Differs(scope)),
