@@ -47,6 +47,7 @@ impl LocalUpload {
                 Some(path) => Text::Given(input::read_password(path)?),
                 None => Text::Absent,
             },
+            added_to: Vec::new(),
         };
         if upload.keeps_client_trust() {
             typed.files.add_kept_client_cas();
@@ -56,7 +57,7 @@ impl LocalUpload {
 
     /// As the API takes it.
     pub(crate) fn body(&self) -> Value {
-        let Upload { tls_type, cert, key, key_password, cacert } = &self.upload;
+        let Upload { tls_type, cert, key, key_password, cacert, added_to: _ } = &self.upload;
         let properties = [
             ("tlsType", tls_type),
             ("cert", cert),

@@ -56,8 +56,8 @@ mod tests {
             tls_type: text("two-way"),
             cert: text(cert),
             key: text(key),
-            key_password: Text::Absent,
             cacert: text(cacert),
+            ..Upload::default()
         };
         let now = time::macros::datetime!(2026-06-01 12:00 UTC);
         let circumstances =

@@ -54,7 +54,7 @@ impl IssuerPath {
         let sent: Vec<_> = candidates.iter().filter_map(|der| Link::read(der)).collect();
         let issuers = issuers_among(&sent, &leaf);
         let anchors: Vec<_> = trust.anchors().iter().filter_map(|der| Link::read(der)).collect();
-        let path = PathSearch { issuers: &issuers, anchors: &anchors }.path_above(&leaf, &[])?;
+        let path = PathSearch { issuers: &issuers, anchors: &anchors, leads: true }.path_above(&leaf, &[])?;
         let anchor = path.last()?;
         // The root itself leads no farther than the client CA.
         let is_root = |link: &Link<'_>| link.subject == link.issuer && link.tbs.spki == anchor.tbs.spki;
@@ -66,6 +66,20 @@ impl IssuerPath {
             example: std::iter::once(leaf.der).chain(sent).map(<[u8]>::to_vec).collect(),
             client_ca: fingerprint(anchor.der).into(),
         })
+    }
+
+    /// Which of these client CAs it leads to, whatever they are: the index of the first. Verifies
+    /// signatures: not on an async thread. Dates and constraints do not matter.
+    pub fn client_ca_among(&self, client_cas: &[impl AsRef<[u8]>]) -> Option<usize> {
+        let (leaf, sent) = self.example.split_first()?;
+        let leaf = Link::read(leaf)?;
+        let sent: Vec<_> = sent.iter().filter_map(|der| Link::read(der)).collect();
+        let issuers: Vec<_> = sent.iter().collect();
+        let anchors: Vec<_> = client_cas.iter().filter_map(|der| Link::read(der.as_ref())).collect();
+        let path =
+            PathSearch { issuers: &issuers, anchors: &anchors, leads: false }.path_above(&leaf, &[])?;
+        let anchor = path.last()?;
+        client_cas.iter().position(|der| der.as_ref() == anchor.der)
     }
 }
 
@@ -143,6 +157,8 @@ fn issuers_among<'a>(sent: &'a [Link<'a>], leaf: &Link<'a>) -> Vec<&'a Link<'a>>
 struct PathSearch<'a> {
     issuers: &'a [&'a Link<'a>],
     anchors: &'a [Link<'a>],
+    /// A verifier has found a path: where one key has the name, it is the issuer's.
+    leads: bool,
 }
 
 impl<'a> PathSearch<'a> {
@@ -154,7 +170,7 @@ impl<'a> PathSearch<'a> {
             self.issuers.iter().copied().filter(is_named).filter(|issuer| !has_key_of(below, issuer));
         let mut keys = anchors.clone().chain(issuers.clone()).map(|issuer| issuer.tbs.spki);
         let key = keys.next()?;
-        let is_sure = keys.all(|other| other == key);
+        let is_sure = self.leads && keys.all(|other| other == key);
         let has_issued = |issuer: &&Link<'_>| is_sure || subject.is_signed_by(issuer);
         let below_and = |issuer: &'a Link<'a>| [below, &[issuer]].concat();
         if let Some(anchor) = anchors.clone().find(|anchor| has_issued(anchor)) {

@@ -8,6 +8,7 @@
 mod short_hash;
 
 mod as_of;
+mod authority_id;
 mod bundle;
 mod certificate;
 mod chain;
@@ -71,6 +72,7 @@ mod webpki_refusal;
 mod work;
 
 pub use as_of::findings_as_of;
+pub use authority_id::AuthorityId;
 pub use bundle::{Bundle, BundleError};
 pub use circumstances::{Circumstances, Replaced};
 pub use client_certificate::{ClientCaNames, ClientCertificate, ClientCertificateFacts, NeededCa};

@@ -151,15 +151,18 @@ pub(crate) fn cacert(
         let message = format!("Block {} of cacert is a private key.", block.index);
         findings.push(Finding::new(Code::CaHoldsKey, Field::Cacert, item, message));
     }
-    let blocks = only_certificates(blocks, Field::Cacert, findings);
+    let added = only_certificates(blocks, Field::Cacert, findings);
+    if added.is_empty() && error_count(findings) == said_before {
+        findings.push(Finding::new(Code::CaMissing, Field::Cacert, None, "cacert holds no certificate."));
+    }
+    // In front, so that an added one that is there already is the duplicate.
+    let first = added.iter().map(|block| block.index + 1).max().unwrap_or_default();
+    let blocks = certificate_blocks(&upload.added_to, first).chain(added).collect();
     let blocks = unique(blocks, Field::Cacert, findings);
     if blocks.len() > CLIENT_CAS_MAX {
         let message = format!("cacert holds {} different CAs; {CLIENT_CAS_MAX} are allowed.", blocks.len());
         findings.push(Finding::new(Code::TooManyClientCas, Field::Cacert, None, message));
         return Vec::new();
-    }
-    if blocks.is_empty() && error_count(findings) == said_before {
-        findings.push(Finding::new(Code::CaMissing, Field::Cacert, None, "cacert holds no certificate."));
     }
     read_certificates(&blocks, Field::Cacert, findings)
 }
@@ -167,11 +170,16 @@ pub(crate) fn cacert(
 /// An unreadable one refuses the upload: leaving it out would change the trust.
 fn kept_client_cas(replaces: Option<Replaced<'_>>, findings: &mut Vec<Finding>) -> Vec<GivenCertificate> {
     let client_cas = replaces.map_or(&[] as &[_], |replaced| replaced.client_cas);
-    let blocks = client_cas.iter().enumerate();
-    let blocks: Vec<Block> = blocks
-        .map(|(index, der)| Block { index, label: Label::Certificate, der: der.clone().into() })
-        .collect();
+    let blocks: Vec<Block> = certificate_blocks(client_cas, 0).collect();
     read_certificates(&blocks, Field::Cacert, findings)
+}
+
+fn certificate_blocks(ders: &[Vec<u8>], first: usize) -> impl Iterator<Item = Block> {
+    ders.iter().enumerate().map(move |(index, der)| Block {
+        index: first + index,
+        label: Label::Certificate,
+        der: der.clone().into(),
+    })
 }
 
 pub(crate) fn key(upload: &Upload, findings: &mut Vec<Finding>) -> Option<GivenKey> {

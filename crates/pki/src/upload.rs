@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use crate::{PrivateKey, TlsType};
 
 /// One property of an upload. Wiped on drop: any may hold a key by mistake.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub enum Text {
     /// Absent, or null.
     #[default]
@@ -29,6 +29,8 @@ pub struct Upload {
     pub key_password: Text,
     /// `cacert`: the client CAs, PEM.
     pub cacert: Text,
+    /// Client CAs, DER, that those of `cacert` are added to. In findings they come after them.
+    pub added_to: Vec<Vec<u8>>,
 }
 
 /// The `tlsType` of an upload that keeps the type and the client CAs of the version it replaces.
@@ -50,7 +52,13 @@ impl Upload {
             key: Text::Given(pem("PRIVATE KEY", [key.expose_pkcs8_der()].into_iter())),
             key_password: Text::Absent,
             cacert: if client_cas.is_empty() { Text::Absent } else { certificates(client_cas) },
+            added_to: Vec::new(),
         }
+    }
+
+    /// With these client CAs, PEM, added to its own, DER.
+    pub fn with_added_client_cas(self, cacert: Text, client_cas: &[Vec<u8>]) -> Self {
+        Self { cacert, added_to: client_cas.to_vec(), ..self }
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use certward_pki::{
-    ClientChainJudge, ClientRefusal, ClientTrust, DeviceCertificate, DeviceIdentity, IssuerPathId,
-    fingerprint,
+    AuthorityId, ClientChainJudge, ClientRefusal, ClientTrust, DeviceCertificate, DeviceIdentity,
+    IssuerPathId, fingerprint,
 };
 use certward_test_support::{Authority, Leaf, authority_params, client_params};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType};
@@ -274,4 +274,32 @@ fn the_example_of_a_path_tells_why_other_client_cas_refuse_it() {
     let judge = ClientChainJudge::new(&trust(&[old.der()])).unwrap();
     assert_eq!(judge.verify(&[[0; 0]; 0], now()), Err(ClientRefusal::Encoding));
     assert_eq!(judge.verify(&[[0x30, 0]], now()), Err(ClientRefusal::Encoding));
+}
+
+#[test]
+fn a_path_leads_to_whichever_client_ca_of_its_key_is_there() {
+    let (ca, namesake) = (Authority::new("Devices"), Authority::new("Devices"));
+    let (renewed, other) = (ca.renewed("Devices"), Authority::new("Other"));
+    let below = ca.intermediate("Site");
+    let among = |leaf: &Leaf, cas: &[&Authority]| {
+        let chain: Vec<_> =
+            [&leaf.der].into_iter().chain(&leaf.intermediates).map(|der| der.clone().into()).collect();
+        let trust = ClientTrust::new(vec![ca.der().to_vec().into()]).unwrap();
+        let path = DeviceCertificate::read(&chain, &trust, DeviceIdentity::Cn).unwrap().path;
+        path.client_ca_among(&cas.iter().map(|ca| ca.der()).collect::<Vec<_>>())
+    };
+    for leaf in [ca.client("direct"), below.client("below")] {
+        assert_eq!(among(&leaf, &[&ca]), Some(0));
+        assert_eq!(among(&leaf, &[&other, &namesake, &ca]), Some(2));
+        assert_eq!(among(&leaf, &[&renewed]), Some(0), "by the key");
+        assert_eq!(among(&leaf, &[&renewed, &ca]), Some(0), "the first of them");
+        // Of that name there is one key only, and it is another.
+        assert_eq!(among(&leaf, &[&namesake]), None);
+        assert_eq!(among(&leaf, &[&other]), None);
+        assert_eq!(among(&leaf, &[]), None);
+    }
+    let id = |ca: &Authority| AuthorityId::of(ca.der()).unwrap();
+    assert_eq!(id(&ca), id(&renewed));
+    assert_eq!([&namesake, &other, &below].map(id).into_iter().find(|other| *other == id(&ca)), None);
+    assert_eq!(AuthorityId::of(b"none"), None);
 }

@@ -722,8 +722,8 @@ fn a_property_that_is_no_text_is_an_error() {
         tls_type: Text::NotText,
         cert: Text::NotText,
         key: Text::NotText,
-        key_password: Text::Absent,
         cacert: Text::NotText,
+        ..Upload::default()
     };
     let circumstances = Circumstances {
         now: now(),

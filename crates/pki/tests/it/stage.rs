@@ -106,6 +106,7 @@ impl Case {
             key: given(&self.key),
             key_password: given(&self.key_password),
             cacert: given(&self.cacert),
+            added_to: Vec::new(),
         };
         let hosts: Vec<HostName> = self.hosts.iter().map(|host| HostName::parse(host).unwrap()).collect();
         let circumstances = Circumstances {

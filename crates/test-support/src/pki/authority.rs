@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use rcgen::{Certificate, CertificateParams, Issuer, KeyPair};
+use rcgen::{Certificate, CertificateParams, Issuer, KeyPair, date_time_ymd};
 
 use super::{Leaf, authority_params, client_params, server_params};
 
@@ -34,6 +34,13 @@ impl Authority {
             issuer: Issuer::new(params, key),
             intermediates: Vec::new(),
         }
+    }
+
+    /// Another certificate of the name and key.
+    pub fn renewed(&self, common_name: &str) -> Self {
+        let key = KeyPair::from_pem(&self.key().serialize_pem()).unwrap();
+        let renewed = |params: &mut CertificateParams| params.not_after = date_time_ymd(2045, 1, 1);
+        Self::from_params(changed(authority_params(common_name), renewed), key)
     }
 
     /// An intermediate, included in the chains that it issues.

@@ -151,12 +151,12 @@ impl World {
             tls_type: given(if two_way { "two-way" } else { "one-way" }.to_owned()),
             cert: given(leaf.chain_pem.clone()),
             key: given(leaf.key_pem.clone()),
-            key_password: Text::Absent,
             cacert: if two_way {
                 given(client_cas.iter().map(|ca| ca.pem()).collect())
             } else {
                 Text::Absent
             },
+            ..Upload::default()
         });
         let deployment = self.lifecycle.store().read().deployment(id).await.unwrap().unwrap();
         match self.lifecycle.tls(&deployment).await.unwrap() {
