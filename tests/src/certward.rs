@@ -18,7 +18,7 @@ use crate::{Api, Process, certward_binary, free_port, run, wait_until};
 pub struct Setup {
     /// GETs per window; no test reaches the default.
     pub reads: u32,
-    /// POSTs, PUTs and DELETEs per window; and rollbacks.
+    /// POSTs, PUTs and DELETEs per window; and rollbacks, and changes of client CAs.
     pub changes: u32,
     /// Deadline of the proof of a change.
     pub prove_within: &'static str,
@@ -176,6 +176,7 @@ impl Certward {
         }
         let (reads, changes) = (setup.reads, setup.changes);
         writeln!(text, "[limits]\nreads = {reads}\nchanges = {changes}\nrollbacks = {changes}").unwrap();
+        writeln!(text, "client_cas = {changes}").unwrap();
         if let Some((network, ca_file)) = &setup.alerts {
             writeln!(text, "[alerts]\nalert_allow = [{network:?}]\nca_file = {ca_file:?}").unwrap();
         }

@@ -127,5 +127,6 @@ fn upload(cert: &str, key: &str, cacert: &str) -> Upload {
         key: text(key),
         key_password: Text::Absent,
         cacert: text(cacert),
+        added_to: Vec::new(),
     }
 }

@@ -54,6 +54,11 @@ fn name(method: &str, route: &str) -> Option<&'static str> {
         ("DELETE", "/deployments/{id}/tls/versions/{version}" | "/deployments//tls/versions/{version}") => {
             "tls.version-erase"
         }
+        ("POST", "/deployments/{id}/tls/client-cas" | "/deployments//tls/client-cas") => "tls.client-ca-add",
+        (
+            "DELETE",
+            "/deployments/{id}/tls/client-cas/{fingerprint}" | "/deployments//tls/client-cas/{fingerprint}",
+        ) => "tls.client-ca-remove",
         ("DELETE", "/deployments/{id}/devices/{device}") => "device.forget",
         ("DELETE", "/deployments/{id}/sessions") => "sessions.close",
         ("POST", "/keys") => "key.create",

@@ -57,6 +57,12 @@ pub(crate) enum Error {
     NoEarlierVersion,
     /// Its key is erased.
     VersionErased(VersionId),
+    /// Of the newest upload.
+    ClientCaNotFound,
+    /// Two-way needs one.
+    LastClientCa,
+    /// It has no client CAs.
+    NotTwoWay,
     /// Any other missing resource.
     NotFound(&'static str),
     /// The router adds `Allow`.
@@ -195,6 +201,17 @@ impl Error {
                 let message = format!("The key of version {version} is erased: no rollback leads to it.");
                 return (RefusalCode::VersionErased, message.into());
             }
+            Self::ClientCaNotFound => {
+                (RefusalCode::ClientCaNotFound, "The newest upload has no client CA of this fingerprint.")
+            }
+            Self::LastClientCa => (
+                RefusalCode::ClientCaLast,
+                "It is the only client CA, and two-way needs one: add the one that takes its place first.",
+            ),
+            Self::NotTwoWay => (
+                RefusalCode::NotTwoWay,
+                "The certificate is one-way and has no client CAs; an upload of type two-way gives it some.",
+            ),
             Self::NotFound(message) => (RefusalCode::NotFound, *message),
             Self::MethodNotAllowed => {
                 (RefusalCode::MethodNotAllowed, "This path does not have this method; see the Allow header.")
@@ -313,6 +330,9 @@ impl From<TlsError> for Error {
                     "The version {version} is in service: it is the newest, or nodes may serve it until the newest is proven."
                 ),
             },
+            TlsError::NoClientCa => Self::ClientCaNotFound,
+            TlsError::LastClientCa => Self::LastClientCa,
+            TlsError::NotTwoWay => Self::NotTwoWay,
             TlsError::TooManyUploads => Self::TooManyUploads,
             TlsError::Refused(findings) => Self::Unprocessable(Detail::list(findings)),
             TlsError::ImpactSevere(impact) => Self::ImpactSevere(impact),

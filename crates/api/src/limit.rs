@@ -48,6 +48,7 @@ impl Context {
             Method::Pages => self.settings.limits.pages(),
             Method::Post | Method::Put | Method::Delete => self.settings.limits.changes,
             Method::Rollback => self.settings.limits.rollbacks,
+            Method::ClientCas => self.settings.limits.client_cas,
         }
     }
 }

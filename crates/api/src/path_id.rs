@@ -35,6 +35,14 @@ impl PathId {
         Self::at(path, 4).parse(DeviceId::parse)
     }
 
+    /// The client CA of `/deployments/{id}/tls/client-cas/{fingerprint}` and below.
+    pub(crate) fn client_ca_of(path: &str) -> Option<String> {
+        let is_fingerprint = |text: &str| {
+            text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        Self::at(path, 5).parse(|text| is_fingerprint(text).then(|| text.to_owned()))
+    }
+
     /// The path begins with `/`: its first segment, 0, is empty.
     fn at(path: &str, segment: usize) -> Self {
         let mut segments = path.strip_prefix(BASE).unwrap_or_default().split('/').skip(segment);
@@ -74,6 +82,19 @@ mod tests {
         assert_eq!(of(&"0a".repeat(16)), Some(DeviceId([10; 16])));
         assert_eq!(of(&format!("%30a{}", "0a".repeat(15))), Some(DeviceId([10; 16])));
         for other in ["", "summary", &"0A".repeat(16), &"0a".repeat(17)] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_client_ca_is_named_by_its_fingerprint() {
+        let of =
+            |text: &str| PathId::client_ca_of(&format!("/public_api/v1/deployments/a/tls/client-cas/{text}"));
+        let fingerprint = "0a".repeat(32);
+        assert_eq!(of(&fingerprint), Some(fingerprint.clone()));
+        assert_eq!(of(&format!("{fingerprint}/stragglers")), Some(fingerprint.clone()));
+        assert_eq!(of(&format!("%30{}", &fingerprint[1..])), Some(fingerprint.clone()));
+        for other in ["", &fingerprint[2..], &fingerprint.to_uppercase(), &format!("{fingerprint}0a")] {
             assert_eq!(of(other), None, "{other}");
         }
     }

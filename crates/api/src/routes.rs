@@ -67,6 +67,15 @@ fn base(api: &Shared) -> Router<Shared> {
         .route("/public_api/v1/deployments/{id}/tls/versions", get(tls::versions))
         .route("/public_api/v1/deployments/{id}/tls/versions/{version}", delete(tls::erase_version))
         .route("/public_api/v1/deployments/{id}/tls/rollback", post(tls::rollback))
+        .route("/public_api/v1/deployments/{id}/tls/client-cas", client_cas())
+        .route(
+            "/public_api/v1/deployments/{id}/tls/client-cas/{fingerprint}",
+            delete(tls::client_cas::remove),
+        )
+        .route(
+            "/public_api/v1/deployments/{id}/tls/client-cas/{fingerprint}/stragglers",
+            get(tls::client_cas::stragglers),
+        )
         .route("/public_api/v1/deployments/{id}/devices", get(devices::list))
         .route("/public_api/v1/deployments/{id}/devices/summary", get(devices::summary))
         .route("/public_api/v1/deployments/{id}/devices/{device}", delete(devices::forget))
@@ -87,6 +96,12 @@ fn base(api: &Shared) -> Router<Shared> {
         .route("/public_api/v1/deployments//tls/versions", get(tls::versions))
         .route("/public_api/v1/deployments//tls/versions/{version}", delete(tls::erase_version))
         .route("/public_api/v1/deployments//tls/rollback", post(tls::rollback))
+        .route("/public_api/v1/deployments//tls/client-cas", client_cas())
+        .route("/public_api/v1/deployments//tls/client-cas/{fingerprint}", delete(tls::client_cas::remove))
+        .route(
+            "/public_api/v1/deployments//tls/client-cas/{fingerprint}/stragglers",
+            get(tls::client_cas::stragglers),
+        )
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed.into_response() })
         .fallback(|uri: Uri| async move { Error::NotFound(nothing_at(uri.path())).into_response() })
         .layer(middleware::from_fn_with_state(Arc::clone(api), auth::authenticate))
@@ -111,6 +126,10 @@ fn project() -> MethodRouter<Shared> {
 
 fn deployment() -> MethodRouter<Shared> {
     get(deployments::show).patch(deployments::change).delete(deployments::remove)
+}
+
+fn client_cas() -> MethodRouter<Shared> {
+    get(tls::client_cas::list).post(tls::client_cas::add)
 }
 
 fn certificate() -> MethodRouter<Shared> {

@@ -62,6 +62,8 @@ pub struct Limits {
     pub changes: RequestLimit,
     /// Rollbacks: 6 in 60 minutes, apart from the changes: wrong ones must not use up the way back.
     pub rollbacks: RequestLimit,
+    /// Added and removed client CAs: 6 in 60 minutes, apart from the changes.
+    pub client_cas: RequestLimit,
 }
 
 impl Limits {
@@ -76,7 +78,7 @@ impl Default for Limits {
     fn default() -> Self {
         let window = Duration::from_secs(60 * 60);
         let limit = |requests| RequestLimit { requests, window };
-        Self { reads: limit(60), changes: limit(6), rollbacks: limit(6) }
+        Self { reads: limit(60), changes: limit(6), rollbacks: limit(6), client_cas: limit(6) }
     }
 }
 

@@ -6,6 +6,7 @@ use certward_store::NodeId;
 
 /// Where the body is an array.
 const SILENT_NODES: HeaderName = HeaderName::from_static("certward-silent-nodes");
+const ANONYMOUS_NODES: HeaderName = HeaderName::from_static("certward-anonymous-nodes");
 /// Not an id.
 const ALL_OTHERS: &str = "*";
 
@@ -22,11 +23,20 @@ pub(crate) fn add_header(headers: &mut HeaderMap, silent: &SilentNodes) {
     let value = match silent {
         SilentNodes::AllOthers => HeaderValue::from_static(ALL_OTHERS),
         SilentNodes::These(nodes) if nodes.is_empty() => return,
-        SilentNodes::These(nodes) => {
-            let ids: Vec<&str> = nodes.iter().map(NodeId::as_str).collect();
-            // Ids are letters, digits and `-`.
-            HeaderValue::from_str(&ids.join(", ")).unwrap_or(HeaderValue::from_static(ALL_OTHERS))
-        }
+        SilentNodes::These(nodes) => list(nodes),
     };
     headers.insert(SILENT_NODES, value);
+}
+
+/// Nodes that record no devices; absent if there is none.
+pub(crate) fn add_anonymous_header(headers: &mut HeaderMap, nodes: &[NodeId]) {
+    if !nodes.is_empty() {
+        headers.insert(ANONYMOUS_NODES, list(nodes));
+    }
+}
+
+fn list(nodes: &[NodeId]) -> HeaderValue {
+    let ids: Vec<&str> = nodes.iter().map(NodeId::as_str).collect();
+    // Ids are letters, digits and `-`.
+    HeaderValue::from_str(&ids.join(", ")).unwrap_or(HeaderValue::from_static(ALL_OTHERS))
 }

@@ -1,8 +1,8 @@
 use std::{fmt, sync::Arc};
 
 use certward_lifecycle::{
-    CarryingOut, FailedHandshake, LiveEvidence, NodeView, Rehearsal, SessionFilter, SessionsOfNode,
-    TrustChange,
+    CarryingOut, FailedHandshake, LiveEvidence, NodeView, Rehearsal, SessionFilter, SessionsByClientCa,
+    SessionsOfNode, TrustChange,
 };
 use certward_pki::{DenyKey, DeviceId, Material, NoEntryPoint};
 use certward_store::{Clock, Deployment, DeploymentId, Generation, NodeId};
@@ -86,5 +86,9 @@ impl NodeView for NoGateway {
     /// It serves no device.
     fn carried_out(&self, _: &DeploymentId, _: Generation) -> CarryingOut<'_> {
         Box::pin(std::future::ready(true))
+    }
+
+    fn sessions_by_client_ca(&self, _: &DeploymentId, _: &[Vec<u8>]) -> SessionsByClientCa {
+        SessionsByClientCa::default()
     }
 }

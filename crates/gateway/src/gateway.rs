@@ -8,8 +8,8 @@ use std::{
 };
 
 use certward_lifecycle::{
-    CarryingOut, Entropy, FailedHandshake, LiveEvidence, NodeView, Rehearsal, SessionFilter, SessionsOfNode,
-    TrustChange,
+    CarryingOut, Entropy, FailedHandshake, LiveEvidence, NodeView, Rehearsal, SessionFilter,
+    SessionsByClientCa, SessionsOfNode, TrustChange,
 };
 use certward_pki::{DenyKey, DeviceId, Material, NoEntryPoint};
 use certward_store::{Clock, Deployment, DeploymentId, Generation, NodeId, Replica};
@@ -22,6 +22,7 @@ use crate::{
     accept::admission::{Bounds, Doorkeeper},
     config::{read_gate::Gate, tickets::KeyRing, tls_config::TlsConfigFactory, trust_age::TrustAge},
     devices::{
+        client_ca_sessions::sessions_by_client_ca,
         live_evidence::{VERIFY_FOR, live_evidence},
         live_sessions,
         register::DeviceRegister,
@@ -242,6 +243,11 @@ impl NodeView for Gateway {
             let done = self.inner.progress.carried_out(&deployment, change);
             timeout(CARRIED_OUT_TIMEOUT, done).await.is_ok()
         })
+    }
+
+    fn sessions_by_client_ca(&self, deployment: &DeploymentId, client_cas: &[Vec<u8>]) -> SessionsByClientCa {
+        let GatewayInner { registry, devices, .. } = &*self.inner;
+        sessions_by_client_ca(registry, devices.kept, deployment, client_cas, VERIFY_FOR)
     }
 }
 

@@ -13,6 +13,7 @@ mod assignment;
 mod awaited_nodes;
 mod boundary;
 mod broker_remedy;
+mod client_cas;
 mod crl_schedule;
 mod deployment_error;
 mod deployments;
@@ -56,6 +57,7 @@ pub use assignment::{AssignedCertificate, MaterialError, assignment_in, material
 pub use awaited_nodes::AwaitedNodes;
 pub use boundary::BoundaryWarning;
 pub use broker_remedy::{broker_remedy, is_proxy_suspected};
+pub use client_cas::{ClientCaView, ClientCasOfDeployment, Straggler, Stragglers};
 pub use crl_schedule::{CrlLife, next_fetch, retry_fetch};
 pub use deployment_error::DeploymentError;
 pub use deployments::NewDeployment;
@@ -76,7 +78,7 @@ pub use impact::{Handling, Impact, ImpactSeverity, KeyKindChange, RefusedShare};
 pub use keys::{KeyError, NewKey};
 pub use live_sessions::{
     LiveEvidence, LiveOffer, LiveSession, NAMED_MAX, ProposedTrust, RejectedDevice, SessionFilter,
-    SessionsOfNode, TrustChange,
+    SessionsByClientCa, SessionsOfNode, TrustChange,
 };
 pub use membership::{Member, Observation, Withdrawal};
 pub use new_revocation::{

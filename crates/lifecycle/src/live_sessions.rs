@@ -76,6 +76,17 @@ impl ProposedTrust {
     }
 }
 
+/// A node's sessions by the client CA that admits their devices.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionsByClientCa {
+    /// How many, in the order of the client CAs asked about: a device counts for the first one that
+    /// admits it.
+    pub sessions: Vec<u64>,
+    /// Whether the node records devices one by one.
+    pub records_devices: bool,
+}
+
 /// What a node's sessions say of a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use crate::{
-    LiveEvidence, NodeView, ProposedTrust, SessionFilter, SessionsOfNode, TrustChange, failures_answer,
+    LiveEvidence, NodeView, ProposedTrust, SessionFilter, SessionsByClientCa, SessionsOfNode, TrustChange,
+    failures_answer,
 };
 
 /// What a node is asked of a deployment.
@@ -49,17 +50,40 @@ pub enum NodeRequest {
         /// Its generation.
         change: Generation,
     },
+    /// How many sessions each client CA admits.
+    SessionsByClientCa {
+        /// DER.
+        client_cas: Vec<Vec<u8>>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 enum RequestRecord {
-    Sessions { filter: SessionFilter, limit: usize },
-    Connected { devices: Vec<DeviceId> },
-    CloseSessions { filter: SessionFilter },
-    LiveEvidence { today: TrustRecord, proposed: TrustRecord },
-    DeniedSessions { keys: Vec<DenyKey> },
-    CarriedOut { change: i64 },
+    Sessions {
+        filter: SessionFilter,
+        limit: usize,
+    },
+    Connected {
+        devices: Vec<DeviceId>,
+    },
+    CloseSessions {
+        filter: SessionFilter,
+    },
+    LiveEvidence {
+        today: TrustRecord,
+        proposed: TrustRecord,
+    },
+    DeniedSessions {
+        keys: Vec<DenyKey>,
+    },
+    CarriedOut {
+        change: i64,
+    },
+    #[serde(rename_all = "camelCase")]
+    SessionsByClientCa {
+        client_cas: Vec<String>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,6 +102,7 @@ enum AnswerRecord {
     LiveEvidence(LiveEvidence),
     DeniedSessions(Vec<u64>),
     CarriedOut(bool),
+    SessionsByClientCa(SessionsByClientCa),
 }
 
 /// What a node can answer.
@@ -91,9 +116,11 @@ impl NodeRequest {
             Self::CloseSessions { .. } | Self::LiveEvidence(_) | Self::CarriedOut { .. } => {
                 QuestionUrgency::Change
             }
-            Self::Failures | Self::Sessions { .. } | Self::Connected { .. } | Self::DeniedSessions { .. } => {
-                QuestionUrgency::Read
-            }
+            Self::Failures
+            | Self::Sessions { .. }
+            | Self::Connected { .. }
+            | Self::DeniedSessions { .. }
+            | Self::SessionsByClientCa { .. } => QuestionUrgency::Read,
         }
     }
 
@@ -115,6 +142,9 @@ impl NodeRequest {
             },
             Self::DeniedSessions { keys } => RequestRecord::DeniedSessions { keys },
             Self::CarriedOut { change } => RequestRecord::CarriedOut { change: change.0 },
+            Self::SessionsByClientCa { client_cas } => {
+                RequestRecord::SessionsByClientCa { client_cas: encoded(&client_cas) }
+            }
         };
         written(&record)
     }
@@ -133,6 +163,9 @@ impl NodeRequest {
             }
             RequestRecord::DeniedSessions { keys } => Self::DeniedSessions { keys },
             RequestRecord::CarriedOut { change } => Self::CarriedOut { change: Generation(change) },
+            RequestRecord::SessionsByClientCa { client_cas } => {
+                Self::SessionsByClientCa { client_cas: decoded(&client_cas)? }
+            }
         })
     }
 
@@ -160,25 +193,32 @@ impl NodeRequest {
             Self::Connected { devices } => AnswerRecord::Connected(view.connected(deployment, devices)),
             Self::CloseSessions { filter } => AnswerRecord::Closed(view.close_sessions(deployment, filter)),
             Self::LiveEvidence(change) => AnswerRecord::LiveEvidence(view.live_evidence(deployment, change)),
+            Self::SessionsByClientCa { client_cas } => {
+                AnswerRecord::SessionsByClientCa(view.sessions_by_client_ca(deployment, client_cas))
+            }
         })
     }
 }
 
 impl TrustRecord {
     fn of(ProposedTrust { tls_type, client_cas }: &ProposedTrust) -> Self {
-        Self {
-            two_way: *tls_type == TlsType::TwoWay,
-            client_cas: client_cas.iter().map(|der| STANDARD.encode(der)).collect(),
-        }
+        Self { two_way: *tls_type == TlsType::TwoWay, client_cas: encoded(client_cas) }
     }
 
     fn read(self) -> Option<ProposedTrust> {
-        let client_cas = self.client_cas.iter().map(|text| STANDARD.decode(text).ok());
         Some(ProposedTrust {
             tls_type: if self.two_way { TlsType::TwoWay } else { TlsType::OneWay },
-            client_cas: client_cas.collect::<Option<_>>()?,
+            client_cas: decoded(&self.client_cas)?,
         })
     }
+}
+
+fn encoded(ders: &[Vec<u8>]) -> Vec<String> {
+    ders.iter().map(|der| STANDARD.encode(der)).collect()
+}
+
+fn decoded(texts: &[String]) -> Option<Vec<Vec<u8>>> {
+    texts.iter().map(|text| STANDARD.decode(text).ok()).collect()
 }
 
 fn written(record: &impl Serialize) -> String {
@@ -244,6 +284,15 @@ impl AnswerOfNode for LiveEvidence {
     }
 }
 
+impl AnswerOfNode for SessionsByClientCa {
+    fn read(answer: &str) -> Option<Self> {
+        match serde_json::from_str(answer).ok()? {
+            AnswerRecord::SessionsByClientCa(sessions) => Some(sessions),
+            _ => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,6 +316,7 @@ mod tests {
             NodeRequest::CarriedOut { change: Generation(i64::MAX) },
             change(&two_way, &one_way),
             change(&one_way, &two_way),
+            NodeRequest::SessionsByClientCa { client_cas: vec![vec![0x30, 0, 255], vec![]] },
         ];
         for filter in filters {
             requests.push(NodeRequest::Sessions { filter: filter.clone(), limit: 20 });
@@ -290,5 +340,6 @@ mod tests {
         assert_eq!(Vec::<u64>::read(&failures), None);
         assert_eq!(bool::read(&failures), None);
         assert_eq!(LiveEvidence::read(&failures), None);
+        assert_eq!(SessionsByClientCa::read(&failures), None);
     }
 }

@@ -6,7 +6,7 @@ use certward_store::{
 };
 
 use crate::{
-    FailedHandshake, LiveEvidence, SessionFilter, SessionsOfNode, TrustChange,
+    FailedHandshake, LiveEvidence, SessionFilter, SessionsByClientCa, SessionsOfNode, TrustChange,
     expiry::alert_message::AlertMessage,
 };
 
@@ -64,6 +64,9 @@ pub trait NodeView: Send + Sync + std::fmt::Debug + 'static {
     /// Whether this node has carried this change out: new handshakes follow it, and sessions that
     /// it ends were signalled. Waits for that, less than a second.
     fn carried_out(&self, deployment: &DeploymentId, change: Generation) -> CarryingOut<'_>;
+    /// How many sessions through this node each of the client CAs (DER) admits; verifies as
+    /// [`NodeView::live_evidence`].
+    fn sessions_by_client_ca(&self, deployment: &DeploymentId, client_cas: &[Vec<u8>]) -> SessionsByClientCa;
 }
 
 /// A wait under way.

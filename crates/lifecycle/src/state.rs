@@ -95,17 +95,22 @@ fn no_entry_point(node: &NodeId, reason: NoEntryPoint) -> String {
     format!("no device can reach the deployment through the node {node}: {reason}. {}", reason.remedy())
 }
 
-/// The replaced version's scope if type and client CAs are the same; else `fresh`.
+/// The replaced version's scope if each client that it accepts is accepted still; else `fresh`.
+///
+/// What a node has verified for a scope stays true as CAs are added; what it has not verified, it
+/// verifies by the CAs that it serves with.
 pub(crate) fn trust_scope(replaced: Option<&Version>, material: &Material, fresh: TrustScope) -> TrustScope {
-    let same_trust = |before: &Version| {
-        let anchors = material.client_trust.iter().flat_map(|trust| trust.anchors());
-        let mut new: Vec<&[u8]> = anchors.map(|anchor| anchor.as_ref()).collect();
-        let mut old: Vec<&[u8]> = before.client_cas.iter().map(Vec::as_slice).collect();
-        new.sort_unstable();
-        old.sort_unstable();
-        before.tls_type == material.tls_type() && new == old
-    };
-    replaced.filter(|before| same_trust(before)).map_or(fresh, |before| before.trust_scope)
+    replaced.filter(|before| keeps_client_cas(before, material)).map_or(fresh, |before| before.trust_scope)
+}
+
+/// Of the same type, and no client CA is removed.
+pub(crate) fn keeps_client_cas(before: &Version, material: &Material) -> bool {
+    let is_kept = |ca: &Vec<u8>| anchors(material).any(|anchor| anchor == ca);
+    before.tls_type == material.tls_type() && before.client_cas.iter().all(is_kept)
+}
+
+pub(crate) fn anchors(material: &Material) -> impl Iterator<Item = &[u8]> {
+    material.client_trust.iter().flat_map(|trust| trust.anchors()).map(|anchor| anchor.as_ref())
 }
 
 /// Whether `new` must refuse a client of `before`: now two-way, or a CA removed. Then never serve

@@ -9,7 +9,7 @@ use certward_store::{
 };
 
 use crate::{
-    Handling, Impact, Lifecycle, Requester, TlsError, acting::Acting, days_left,
+    Handling, Impact, Lifecycle, Requester, TlsError, acting::Acting, client_cas::ClientCasChange, days_left,
     deployments::entry_points_differ, fingerprints, impact::ImpactUnread, judge_pool::TooMany, state,
     versions,
 };
@@ -77,17 +77,21 @@ pub enum Status {
 }
 
 /// What is asked for, and where its upload comes from.
-enum Change {
+pub(crate) enum Change {
     Create(Arc<Upload>),
     Replace(Arc<Upload>),
     /// Without a version: the last one that was `running` before the newest.
     Rollback(Option<VersionId>),
+    /// With leaf, chain and key of the newest.
+    ClientCas(ClientCasChange),
 }
 
 /// What is judged, and then kept.
 struct Proposal {
     upload: Arc<Upload>,
     restores: Option<VersionId>,
+    /// The version whose stored key it has.
+    key_of: Option<VersionId>,
 }
 
 /// Repeated if the deployment changes in between. Judging takes tens of milliseconds, so the second
@@ -102,14 +106,13 @@ impl Lifecycle {
     pub async fn tls(&self, deployment: &Deployment) -> Result<Option<TlsView>, StoreError> {
         let now = self.with_newest(&deployment.id).await?;
         let same = now.filter(|(now, _)| deployment.reference().means(now));
-        let set = |version: Version, status| TlsView::Set(Box::new(self.view(version, status)));
         Ok(same.map(|(now, newest)| match (now.tls, newest) {
-            (TlsState::Pending { .. }, Some(version)) => set(version, Status::Pending),
-            (TlsState::Running { .. }, Some(version)) => set(version, Status::Running),
-            (TlsState::Failed { reason, .. }, Some(version)) => set(version, Status::Failed { reason }),
             (TlsState::Terminated, _) => TlsView::Terminated,
-            // The other states have a version.
-            (_, _) => TlsView::Absent,
+            (state, Some(version)) => match Status::of(state) {
+                Some(status) => TlsView::Set(Box::new(self.view(version, status))),
+                None => TlsView::Absent,
+            },
+            (_, None) => TlsView::Absent,
         }))
     }
 
@@ -275,7 +278,7 @@ impl Lifecycle {
 
     /// Judges outside of the transaction, the only writer; again if the deployment changed, or what
     /// the proposal rests on.
-    async fn accept(
+    pub(crate) async fn accept(
         &self,
         change: &Change,
         actor: Requester<'_>,
@@ -303,6 +306,12 @@ impl Lifecycle {
                 && judged_alike(&judged_for, &deployment)
                 && proposal.holds(&mut acting.tx, &judged_for, &deployment).await?
             {
+                if let Change::ClientCas(_) = change
+                    && let Some(there) =
+                        self.newest_if_same_cas(&mut acting.tx, &deployment, &material).await?
+                {
+                    return Ok(self.unchanged(there, deployment.tls, findings));
+                }
                 acting.tx.set_close_rate(&deployment.id, close_rate).await?;
                 let kept = self.keep(change, &proposal, acting, &deployment, findings, &material).await?;
                 // Compared with another version, it says nothing of this change.
@@ -317,17 +326,53 @@ impl Lifecycle {
     async fn proposal(&self, change: &Change, deployment: &Deployment) -> Result<Proposal, TlsError> {
         match change {
             Change::Create(upload) | Change::Replace(upload) => {
-                Ok(Proposal { upload: Arc::clone(upload), restores: None })
+                Ok(Proposal { upload: Arc::clone(upload), restores: None, key_of: None })
             }
             Change::Rollback(wanted) => {
                 let target = self.rollback_target(deployment, *wanted).await?;
-                let Version { deployment: id, version, .. } = &target;
-                let key = self.store.read().private_key(id, *version).await?;
-                let key = key.ok_or(TlsError::VersionErased(*version))?;
-                let upload = Upload::of_stored(target.tls_type, &target.chain, &key, &target.client_cas);
-                Ok(Proposal { upload: upload.into(), restores: Some(*version) })
+                let version = target.version;
+                let upload = self.stored_upload(&target, &target.client_cas).await?;
+                Ok(Proposal { upload: upload.into(), restores: Some(version), key_of: Some(version) })
+            }
+            Change::ClientCas(change) => {
+                let newest = deployment.tls.version().ok_or(TlsError::NotFound)?;
+                let newest = self.store.read().version(&deployment.id, newest).await?;
+                let newest = newest.ok_or(TlsError::NotFound)?;
+                let kept = change.kept(&newest)?;
+                let upload = change.add_to(self.stored_upload(&newest, &kept).await?, &kept);
+                Ok(Proposal { upload: upload.into(), restores: None, key_of: Some(newest.version) })
             }
         }
+    }
+
+    /// A version as an upload, with these client CAs.
+    async fn stored_upload(&self, version: &Version, client_cas: &[Vec<u8>]) -> Result<Upload, TlsError> {
+        let key = self.store.read().private_key(&version.deployment, version.version).await?;
+        let key = key.ok_or(TlsError::VersionErased(version.version))?;
+        Ok(Upload::of_stored(version.tls_type, &version.chain, &key, client_cas))
+    }
+
+    /// The newest version, if it has the same client CAs.
+    async fn newest_if_same_cas(
+        &self,
+        tx: &mut Tx,
+        deployment: &Deployment,
+        material: &Material,
+    ) -> Result<Option<Version>, StoreError> {
+        let Some(newest) = deployment.tls.version() else { return Ok(None) };
+        let newest = tx.version(&deployment.id, newest).await?;
+        Ok(newest.filter(|newest| {
+            state::keeps_client_cas(newest, material)
+                && state::anchors(material).all(|anchor| newest.client_cas.iter().any(|ca| ca == anchor))
+        }))
+    }
+
+    /// The change has changed nothing; `findings` are of its judgement.
+    fn unchanged(&self, newest: Version, state: TlsState, findings: Vec<Finding>) -> AcceptedUpload {
+        // A newest version has a status.
+        let status = Status::of(state).unwrap_or(Status::Pending);
+        let view = self.view(Version { findings, ..newest }, status);
+        AcceptedUpload { view, change: CertificateChange::default(), impact: None }
     }
 
     async fn keep(
@@ -404,6 +449,18 @@ impl From<ImpactUnread> for TlsError {
     }
 }
 
+impl Status {
+    /// `None`: no version is the newest.
+    fn of(state: TlsState) -> Option<Self> {
+        match state {
+            TlsState::Pending { .. } => Some(Self::Pending),
+            TlsState::Running { .. } => Some(Self::Running),
+            TlsState::Failed { reason, .. } => Some(Self::Failed { reason }),
+            TlsState::Absent | TlsState::Terminated => None,
+        }
+    }
+}
+
 impl TlsView {
     /// Whether it is set, and not proven by every counted node.
     pub fn is_unproven(&self) -> bool {
@@ -424,8 +481,9 @@ impl Change {
     fn admits(&self, state: &TlsState) -> Result<(), TlsError> {
         match (self, state.version()) {
             (Self::Create(_), Some(_)) => Err(TlsError::AlreadyExists),
-            (Self::Replace(_) | Self::Rollback(_), None) => Err(TlsError::NotFound),
-            (Self::Create(_), None) | (Self::Replace(_) | Self::Rollback(_), Some(_)) => Ok(()),
+            (Self::Replace(_) | Self::Rollback(_) | Self::ClientCas(_), None) => Err(TlsError::NotFound),
+            (Self::Create(_), None)
+            | (Self::Replace(_) | Self::Rollback(_) | Self::ClientCas(_), Some(_)) => Ok(()),
         }
     }
 
@@ -440,6 +498,7 @@ impl Change {
             Self::Create(_) => "tls.create",
             Self::Replace(_) => "tls.replace",
             Self::Rollback(_) => "tls.rollback",
+            Self::ClientCas(change) => change.audited_action(),
         };
         let restores = version.restores.map(|restored| format!(" restores {restored},")).unwrap_or_default();
         AuditEntry {
@@ -458,20 +517,20 @@ impl Change {
 }
 
 impl Proposal {
-    /// Whether it would be the same for `now`: the newest upload may give it the client CAs or the
-    /// version to restore, whose key may be erased since.
+    /// Whether it would be the same for `now`: the newest upload may give it the client CAs, the
+    /// version to restore, or the key, which may be erased since.
     async fn holds(
         &self,
         tx: &mut Tx,
         judged_for: &Deployment,
         now: &Deployment,
     ) -> Result<bool, StoreError> {
-        let rests_on_newest = self.upload.keeps_client_trust() || self.restores.is_some();
+        let rests_on_newest = self.upload.keeps_client_trust() || self.key_of.is_some();
         if rests_on_newest && judged_for.tls.version() != now.tls.version() {
             return Ok(false);
         }
-        match self.restores {
-            Some(restored) => versions::has_key(tx, &now.id, restored).await,
+        match self.key_of {
+            Some(version) => versions::has_key(tx, &now.id, version).await,
             None => Ok(true),
         }
     }

@@ -29,6 +29,15 @@ pub enum TlsError {
     /// It is served, or may be.
     #[error("the version {0} is in service")]
     VersionInService(VersionId),
+    /// The newest upload has no client CA of this fingerprint.
+    #[error("the deployment has no such client CA")]
+    NoClientCa,
+    /// The only client CA cannot be removed.
+    #[error("it is the only client CA")]
+    LastClientCa,
+    /// A one-way certificate has no client CAs.
+    #[error("the certificate is one-way")]
+    NotTwoWay,
     /// A strict change, whose impact is severe.
     #[error("the change would disconnect devices")]
     ImpactSevere(Box<Impact>),

@@ -106,6 +106,7 @@ pub use repo::audit::{AuditPage, ListedAudit};
 pub use repo::audit_verification::AuditReport;
 pub use repo::boundary::{Boundaries, Stamp, SuffixRefused};
 pub use repo::broker_trouble::{BrokerTrouble, ReportedTrouble, TROUBLE_LISTED_FOR, TroubleReport};
+pub use repo::client_ca_use::{NameUse, NeedyPaths, PathUse};
 pub use repo::device_total::{DEVICES_IN_ALL_MAX, DEVICES_MAX, DEVICES_MIN, DeviceTotal};
 pub use repo::ending::{EndingOwner, EndingPage, EndingScope, ExpiryWork};
 pub use repo::ending_counts::{ENDING_WITHIN_DAYS, EndingCount};

@@ -20,6 +20,8 @@ files! {
     "listTlsFailures.answer"
     "listTlsVersions.answer"
     "rollbackTls.request" "rollbackTls.answer"
+    "listClientCAs.answer" "addClientCAs.request" "addClientCAs.answer" "removeClientCA.answer"
+    "listStragglers.answer"
     "listDevices.answer" "getDeviceSummary.answer" "listSessions.answer" "closeSessions.answer"
     "listDeployments.answer" "getDeployment.answer"
     "createDeployment.request" "createDeployment.answer"

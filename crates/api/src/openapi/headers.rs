@@ -13,10 +13,11 @@ const LINK: &str = "Link";
 const PREFERENCE_APPLIED: &str = "Preference-Applied";
 
 /// With `Prefer: handling`.
-const HANDLED: [&str; 4] = ["createTls", "replaceTls", "rollbackTls", "checkTls"];
+const HANDLED: [&str; 6] =
+    ["createTls", "replaceTls", "rollbackTls", "addClientCAs", "removeClientCA", "checkTls"];
 
 /// Lists that come in pages.
-const PAGED: [&str; 4] = ["listExpiring", "listAlerts", "listAudit", "listDevices"];
+const PAGED: [&str; 5] = ["listExpiring", "listAlerts", "listAudit", "listDevices", "listStragglers"];
 
 pub(super) fn add_shared(components: &mut Components) {
     for (name, description) in limit::HEADERS.into_iter().chain([limit::RETRY_AFTER]) {

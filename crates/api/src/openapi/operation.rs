@@ -14,6 +14,7 @@ enum CountedAs {
     Page,
     Change,
     Rollback,
+    ClientCas,
     Nothing,
 }
 
@@ -40,6 +41,7 @@ fn limit(counted: CountedAs) -> Option<certward_store::RequestLimit> {
         CountedAs::Page => Some(limits.pages()),
         CountedAs::Change => Some(limits.changes),
         CountedAs::Rollback => Some(limits.rollbacks),
+        CountedAs::ClientCas => Some(limits.client_cas),
         CountedAs::Nothing => None,
     }
 }
@@ -47,14 +49,14 @@ fn limit(counted: CountedAs) -> Option<certward_store::RequestLimit> {
 /// `None`: any scope.
 fn access(operation: &str) -> (Option<Scope>, CountedAs) {
     match operation {
-        "getTls" | "listTlsFailures" | "listTlsVersions" | "getDeviceSummary" | "listSessions" => {
-            (Some(Scope::TlsRead), CountedAs::Read)
-        }
-        "listDevices" => (Some(Scope::TlsRead), CountedAs::Page),
+        "getTls" | "listTlsFailures" | "listTlsVersions" | "listClientCAs" | "getDeviceSummary"
+        | "listSessions" => (Some(Scope::TlsRead), CountedAs::Read),
+        "listDevices" | "listStragglers" => (Some(Scope::TlsRead), CountedAs::Page),
         "forgetDevice" => (Some(Scope::Tls), CountedAs::Nothing),
         "checkTls" | "closeSessions" => (Some(Scope::Tls), CountedAs::Read),
         "createTls" | "replaceTls" | "deleteTls" => (Some(Scope::Tls), CountedAs::Change),
         "rollbackTls" => (Some(Scope::Tls), CountedAs::Rollback),
+        "addClientCAs" | "removeClientCA" => (Some(Scope::Tls), CountedAs::ClientCas),
         "eraseTlsVersion" => (Some(Scope::Tls), CountedAs::Nothing),
         "listDeployments" | "getDeployment" | "listProjects" | "getProject" => (None, CountedAs::Read),
         "createDeployment" | "changeDeployment" | "deleteDeployment" => {

@@ -170,8 +170,12 @@ fn description(operation: &str, refused: &[RefusalExample]) -> String {
         "createTls" if refused.len() > 10 => {
             "The upload is refused: `code` is that of the most important finding.".to_owned()
         }
-        "replaceTls" | "rollbackTls" if refused.len() > 10 => {
+        "replaceTls" | "rollbackTls" | "removeClientCA" if refused.len() > 10 => {
             "The upload is refused: `code` is that of the most important finding. Or `IMPACT_SEVERE`, if the request is strict; or `CLOSE_RATE_INVALID`."
+                .to_owned()
+        }
+        "addClientCAs" if refused.len() > 10 => {
+            "The upload is refused: `code` is that of the most important finding. Or `IMPACT_SEVERE`, if the request is strict."
                 .to_owned()
         }
         _ => {
@@ -242,6 +246,27 @@ fn own_refusals(operation: &str, path: &str) -> Vec<RefusalExample> {
                 it.version("version");
             }));
         }
+        "listClientCAs" => errors.push(Error::TlsNotFound),
+        "listStragglers" => {
+            errors.extend([Error::TlsNotFound, Error::ClientCaNotFound]);
+            errors.extend(wrong_query());
+        }
+        "addClientCAs" => {
+            errors.extend([
+                Error::TlsNotFound,
+                TlsError::KeepsChanging.into(),
+                Error::NotTwoWay,
+                severe_impact(),
+            ]);
+        }
+        "removeClientCA" => errors.extend([
+            Error::TlsNotFound,
+            Error::ClientCaNotFound,
+            TlsError::KeepsChanging.into(),
+            Error::NotTwoWay,
+            Error::LastClientCa,
+            severe_impact(),
+        ]),
         "eraseTlsVersion" => {
             errors.extend([Error::VersionNotFound, TlsError::VersionInService(VersionId(9)).into()]);
         }
@@ -302,7 +327,7 @@ fn own_refusals(operation: &str, path: &str) -> Vec<RefusalExample> {
     }
     let samples = errors.iter().filter_map(sample);
     let mut refused: Vec<_> = samples.chain(more.iter().copied().map(RefusalExample::named)).collect();
-    if matches!(operation, "createTls" | "replaceTls" | "rollbackTls") {
+    if matches!(operation, "createTls" | "replaceTls" | "rollbackTls" | "addClientCAs" | "removeClientCA") {
         refused.extend(of_uploads());
     }
     refused

@@ -1,7 +1,9 @@
-//! The certificate of a deployment, with `/check`, `/failures`, `/versions` and `/rollback`.
+//! The certificate of a deployment, with `/check`, `/client-cas`, `/failures`, `/versions` and
+//! `/rollback`.
 
 pub(crate) mod body;
 pub(crate) mod check;
+pub(crate) mod client_cas;
 pub(crate) mod create;
 pub(crate) mod erase_version;
 pub(crate) mod failures;

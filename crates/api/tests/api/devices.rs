@@ -107,6 +107,25 @@ pub(crate) async fn connect(world: &World) {
     *world.gateway.sessions.lock().unwrap() = vec![session(1, 50_123, now), session(0, 50_124, now)];
 }
 
+/// Device 3 was admitted by this client CA an hour ago.
+pub(crate) async fn straggle(world: &World, client_ca: &str) {
+    let now = world.lifecycle.store().clock().now();
+    let at = now.before(Duration::from_secs(3_600));
+    // Without an example the path is not recorded.
+    let path = IssuerPath {
+        id: IssuerPathId([3; 16]),
+        example: Vec::new(),
+        example_not_after: now.to_time(),
+        client_ca: client_ca.into(),
+    };
+    let device = DeviceCertificate { path: Arc::new(path), ..device(3, now) };
+    let found = world.lifecycle.store().read().deployment(&deployment()).await.unwrap().unwrap();
+    let deployment = found.reference();
+    let sighting = DeviceSighting { deployment, device: Arc::new(device), at, ..sighting(3, now) };
+    let batch = DeviceBatch { devices: vec![sighting], ..DeviceBatch::default() };
+    world.lifecycle.store().record_devices(&batch).await.unwrap();
+}
+
 async fn listed(world: &World, path: &str) -> Answer {
     let answer = world.get(path).send().await;
     assert_eq!(answer.status, 200, "{}", answer.text);

@@ -169,6 +169,14 @@ async fn every_example_is_what_the_server_answers() {
     let closed = world.delete(&format!("{sessions}?address=192.0.2.8"));
     it.answered("closeSessions.answer", 200, closed).await;
     it.answered("listTlsFailures.answer", 200, world.get(&format!("{tls}/failures"))).await;
+    let cas = format!("{tls}/client-cas");
+    let old = world.get(&cas).send().await.json()[0]["fingerprint"].as_str().unwrap().to_owned();
+    devices::straggle(&world, &old).await;
+    it.answered("addClientCAs.answer", 200, with(world.post(&cas), "addClientCAs")).await;
+    it.answered("listClientCAs.answer", 200, world.get(&cas)).await;
+    it.answered("listStragglers.answer", 200, world.get(&format!("{cas}/{old}/stragglers"))).await;
+    it.answered("removeClientCA.answer", 200, world.delete(&format!("{cas}/{old}"))).await;
+    world.report(&member, Ok(())).await;
     let rolled_back = with(world.post(&format!("{tls}/rollback")), "rollbackTls");
     it.answered("rollbackTls.answer", 200, rolled_back).await;
     world.report(&member, Ok(())).await;

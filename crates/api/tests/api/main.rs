@@ -5,6 +5,7 @@
 mod audit;
 mod boundaries;
 mod certificate;
+mod client_cas;
 mod conformance;
 mod connection;
 mod crowd;

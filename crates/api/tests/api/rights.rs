@@ -1,11 +1,16 @@
 //! Rights are checked where the change is made: events during a request count.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
+use certward_pki::fingerprint;
 use certward_store::{
     ApiKey, ApiKeyRecord, AuditPage, AuditRecord, Deployment, Generation, ListedAudit, Project, RequestLimit,
     Scope,
 };
+use certward_test_support::Authority;
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 
@@ -58,6 +63,9 @@ const NOT_FOUND: Expected = Some((404, "NOT_FOUND"));
 const NO_PROJECT: Expected = Some((422, "PROJECT_UNKNOWN"));
 
 const DEPLOYMENT: &str = "ge6a1a75";
+const HOST: &str = "ge6a1a75.example.com";
+/// Of the newest upload, so that one can be removed.
+static CLIENT_CAS: LazyLock<[Authority; 2]> = LazyLock::new(|| ["A", "B"].map(Authority::new));
 
 /// Every event affects it.
 fn of_a_deployment(
@@ -89,6 +97,7 @@ fn of_a_deployment(
 
 fn routes() -> Vec<Route> {
     let (tls, deployment) = ("/deployments/{id}/tls", "/deployments/{id}");
+    let cacert = json!({"cacert": "-----BEGIN CERTIFICATE-----"});
     let change = json!({"deploymentName": "changed"});
     let new_deployment = json!({"deploymentID": "new", "projectID": "p1", "upstream": "127.0.0.1:1884"});
     let new_channel = json!({"type": "webhook", "url": "https://hooks.example/", "projectID": "p1"});
@@ -117,6 +126,10 @@ fn routes() -> Vec<Route> {
             Some(json!({"version": 7})),
         ),
         of_a_deployment("DELETE", "/deployments/{id}/tls/versions/{version}", Scope::Tls, true, None),
+        // Refusals must not reveal the client CAs.
+        of_a_deployment("POST", "/deployments/{id}/tls/client-cas", Scope::Tls, true, Some(cacert.clone())),
+        of_a_deployment("POST", "/deployments/{id}/tls/client-cas", Scope::Tls, false, Some(cacert)),
+        of_a_deployment("DELETE", "/deployments/{id}/tls/client-cas/{fingerprint}", Scope::Tls, true, None),
         // Authorised like a change.
         of_a_deployment("POST", "/deployments/{id}/tls/check", Scope::Tls, false, Some(upload())),
         of_a_deployment("DELETE", "/deployments/{id}/devices/{device}", Scope::Tls, false, None),
@@ -436,7 +449,9 @@ impl<'a> Stage<'a> {
         };
         let path = route.path.replace("{id}", id).replace("{key}", self.other.as_str());
         let path = path.replace("{version}", &self.version);
-        let path = path.replace("{device}", &"0".repeat(32));
+        let path = path
+            .replace("{device}", &"0".repeat(32))
+            .replace("{fingerprint}", &fingerprint(CLIENT_CAS[0].der()));
         let query = if path.ends_with("/sessions") { "?address=192.0.2.7" } else { "" };
         let path = format!("{}{path}{query}", crate::support::BASE);
         let request = self.world.request(route.method, &path).login(&self.login);
@@ -496,8 +511,10 @@ async fn make_deployment(world: &World, project: &str, certificate: bool) {
     if certificate {
         let path = format!("/deployments/{DEPLOYMENT}/tls");
         // Two versions, so that there is one to go back to.
-        for request in [world.post(&path), world.put(&path)] {
-            let set = request.json(&upload()).send().await;
+        let two_way =
+            Authority::new("CA").server(&[HOST]).two_way(&CLIENT_CAS.each_ref().map(|ca| ca.pem()).concat());
+        for (request, upload) in [(world.post(&path), upload()), (world.put(&path), two_way)] {
+            let set = request.json(&upload).send().await;
             assert_eq!(set.status, 200, "{}", set.text);
         }
     }

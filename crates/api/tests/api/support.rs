@@ -13,8 +13,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use certward_api::{Api, ApiDeadlines, ApiSettings, BoundApi, register_metrics};
 use certward_lifecycle::{
     AlertMessage, AlertSender, CarryingOut, FailedHandshake, Lifecycle, LiveEvidence, LiveSession, Member,
-    NewKey, NodeView, Observation, ProofFailure, Rehearsal, Sending, SessionFilter, SessionsOfNode,
-    SystemEntropy, TrustChange,
+    NewKey, NodeView, Observation, ProofFailure, Rehearsal, Sending, SessionFilter, SessionsByClientCa,
+    SessionsOfNode, SystemEntropy, TrustChange,
 };
 use certward_pki::{
     ClientCertificate, ClientCertificateFacts, DenyKey, DeviceId, HostName, Material, NeededCa, NoEntryPoint,
@@ -157,6 +157,14 @@ impl NodeView for FakeGateway {
 
     fn carried_out(&self, _: &DeploymentId, _: Generation) -> CarryingOut<'_> {
         Box::pin(std::future::ready(true))
+    }
+
+    /// All that have a certificate are of the first.
+    fn sessions_by_client_ca(&self, id: &DeploymentId, _: &[Vec<u8>]) -> SessionsByClientCa {
+        let sessions = self.sessions.lock().unwrap();
+        let count = sessions.iter().filter(|(of, session)| of == id && session.device.is_some()).count();
+        let records_devices = !self.anonymous.load(Ordering::SeqCst);
+        SessionsByClientCa { sessions: vec![count as u64], records_devices }
     }
 }
 

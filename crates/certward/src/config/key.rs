@@ -29,7 +29,7 @@ const fn key(path: &'static str, kind: ValueKind) -> ConfigKey {
 }
 
 /// A test compares them with the documentation and the types.
-pub(super) const KEYS: [ConfigKey; 29] = [
+pub(super) const KEYS: [ConfigKey; 30] = [
     key("data_dir", ValueKind::Text),
     key("store", ValueKind::Text),
     key("role", ValueKind::Text),
@@ -52,6 +52,7 @@ pub(super) const KEYS: [ConfigKey; 29] = [
     key("limits.reads", ValueKind::Integer),
     key("limits.changes", ValueKind::Integer),
     key("limits.rollbacks", ValueKind::Integer),
+    key("limits.client_cas", ValueKind::Integer),
     key("limits.window", ValueKind::Text),
     key("limits.deployments_per_project", ValueKind::Integer),
     key("alerts.ca_file", ValueKind::Text),

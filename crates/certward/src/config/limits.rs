@@ -15,6 +15,9 @@ pub(crate) struct LimitsSection {
     /// Rollbacks, apart from the changes: 6; 1 to 1,000,000.
     #[serde(deserialize_with = "requests")]
     pub(crate) rollbacks: u32,
+    /// Added and removed client CAs, apart from the changes: 6; 1 to 1,000,000.
+    #[serde(deserialize_with = "requests")]
+    pub(crate) client_cas: u32,
     /// The window's length: `60m`; 1 s to 31 d.
     #[serde(deserialize_with = "super::duration::window")]
     pub(crate) window: Duration,
@@ -29,6 +32,7 @@ impl Default for LimitsSection {
             reads: 60,
             changes: 6,
             rollbacks: 6,
+            client_cas: 6,
             window: Duration::from_secs(60 * 60),
             deployments_per_project: 0,
         }

@@ -34,6 +34,7 @@ pub(super) fn ignored_keys(config: &Config) -> Vec<&'static str> {
         ("limits.reads", limits.reads != default.limits.reads),
         ("limits.changes", limits.changes != default.limits.changes),
         ("limits.rollbacks", limits.rollbacks != default.limits.rollbacks),
+        ("limits.client_cas", limits.client_cas != default.limits.client_cas),
         ("limits.window", limits.window != default.limits.window),
         ("limits.deployments_per_project", limits.deployments_per_project != 0),
         ("alerts.alert_allow", !alerts.alert_allow.is_empty()),

@@ -49,6 +49,7 @@ prove_within = "90s"
 reads = 600
 changes = 60
 rollbacks = 12
+client_cas = 12
 window = "24h"
 deployments_per_project = 100
 [alerts]
@@ -75,6 +76,7 @@ fn without_a_file_and_variables_the_defaults_hold() {
     assert_eq!(config.api.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.gateway.prove_within, Duration::from_secs(60));
     assert_eq!((config.limits.reads, config.limits.changes, config.limits.rollbacks), (60, 6, 6));
+    assert_eq!(config.limits.client_cas, 6);
     assert_eq!(config.limits.window, Duration::from_secs(3_600));
     let listeners = config.gateway.listeners();
     let listeners: Vec<_> = listeners.iter().map(|l| (l.listen.to_string(), l.protocol.as_str())).collect();
@@ -163,6 +165,7 @@ fn a_wrong_key_or_value_names_the_line_and_what_is_allowed() {
         ("[limits]\nreads = 0", 2, "outside what is allowed: 1 to 1000000"),
         ("[limits]\nchanges = -6", 2, "outside what is allowed: 1 to 1000000"),
         ("[limits]\nrollbacks = 0", 2, "outside what is allowed: 1 to 1000000"),
+        ("[limits]\nclient_cas = 0", 2, "outside what is allowed: 1 to 1000000"),
         ("[limits]\nwindow = \"60\"", 2, "allowed is a whole number with s, m, h or d"),
         ("[limits]\nwindow = \"32d\"", 2, "outside what is allowed: 1s to 31d"),
         ("[log]\nlevel = \"loud\"", 2, "expected one of `error`, `warn`, `info`, `debug`, `trace`"),
@@ -264,6 +267,7 @@ fn every_single_valued_key_has_a_variable() {
         ("limits.reads", "1"),
         ("limits.changes", "1"),
         ("limits.rollbacks", "1"),
+        ("limits.client_cas", "1"),
         ("limits.window", "10s"),
         ("limits.deployments_per_project", "10"),
         ("alerts.ca_file", "x"),
@@ -529,6 +533,7 @@ mod documentation {
             ("limits.reads", default.limits.reads.to_string()),
             ("limits.changes", default.limits.changes.to_string()),
             ("limits.rollbacks", default.limits.rollbacks.to_string()),
+            ("limits.client_cas", default.limits.client_cas.to_string()),
             ("limits.window", "60m".into()),
             ("limits.deployments_per_project", default.limits.deployments_per_project.to_string()),
             ("log.level", "info".into()),

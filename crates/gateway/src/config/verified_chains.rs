@@ -1,8 +1,8 @@
 //! A cache of verified client chains; saves a fifth of a two-way handshake.
 //!
-//! Keyed by the SHA-256 of trust scope and chain as sent. Another set of client CAs has another
-//! scope. An entry holds while its certificates are valid. Only accepted chains are kept; each
-//! handshake still proves possession of the key.
+//! Keyed by the SHA-256 of trust scope and chain as sent. A scope's client CAs are only added to:
+//! a removed one draws another scope. An entry holds while its certificates are valid. Only
+//! accepted chains are kept; each handshake still proves possession of the key.
 
 use std::sync::{Arc, OnceLock};
 

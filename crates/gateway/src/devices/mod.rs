@@ -1,5 +1,6 @@
 //! What the node knows of devices: who they are, what they offer, and which hosts they ask for.
 
+pub(crate) mod client_ca_sessions;
 pub(crate) mod fair_room;
 pub(crate) mod hourly_offers;
 pub(crate) mod known_devices;

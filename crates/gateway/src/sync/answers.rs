@@ -113,8 +113,8 @@ fn log(error: StoreError) -> bool {
 #[cfg(test)]
 mod tests {
     use certward_lifecycle::{
-        CarryingOut, FailedHandshake, LiveEvidence, SessionFilter, SessionsOfNode, TrustChange,
-        failures_answer,
+        CarryingOut, FailedHandshake, LiveEvidence, SessionFilter, SessionsByClientCa, SessionsOfNode,
+        TrustChange, failures_answer,
     };
     use certward_pki::{DenyKey, DeviceId, NoEntryPoint};
     use certward_store::{
@@ -171,6 +171,9 @@ mod tests {
                 self.carried_out.notified().await;
                 true
             })
+        }
+        fn sessions_by_client_ca(&self, _: &DeploymentId, _: &[Vec<u8>]) -> SessionsByClientCa {
+            SessionsByClientCa::default()
         }
     }
 

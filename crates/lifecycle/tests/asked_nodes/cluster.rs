@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use certward_lifecycle::{
     CarryingOut, FailedHandshake, FailuresOfNodes, Lifecycle, LifecycleSettings, LiveEvidence, NodeRequest,
-    NodeView, Rehearsal, SessionFilter, SessionsOfNode, SilentNodes, SystemEntropy, TrustChange,
+    NodeView, Rehearsal, SessionFilter, SessionsByClientCa, SessionsOfNode, SilentNodes, SystemEntropy,
+    TrustChange,
 };
 use certward_pki::{DenyKey, DeviceId, Material, NoEntryPoint};
 use certward_store::{
@@ -28,6 +29,7 @@ pub(crate) struct FakeGateway {
     pub(crate) denied: Vec<DenyKey>,
     /// Up to which it has carried changes out.
     pub(crate) carried_out: Option<Generation>,
+    pub(crate) by_client_ca: SessionsByClientCa,
 }
 
 impl Rehearsal for FakeGateway {
@@ -77,6 +79,9 @@ impl NodeView for FakeGateway {
     }
     fn carried_out(&self, _: &DeploymentId, change: Generation) -> CarryingOut<'_> {
         Box::pin(std::future::ready(self.carried_out.is_some_and(|carried_out| change <= carried_out)))
+    }
+    fn sessions_by_client_ca(&self, _: &DeploymentId, _: &[Vec<u8>]) -> SessionsByClientCa {
+        self.by_client_ca.clone()
     }
 }
 

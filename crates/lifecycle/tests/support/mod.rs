@@ -16,8 +16,8 @@ use std::{
 
 use certward_lifecycle::{
     CarryingOut, CertificateView, FailedHandshake, Handling, Lifecycle, LifecycleSettings, LiveEvidence,
-    Member, NewDeployment, NodeView, Observation, ProofFailure, Rehearsal, SessionFilter, SessionsOfNode,
-    SystemEntropy, TlsView, TrustChange,
+    Member, NewDeployment, NodeView, Observation, ProofFailure, Rehearsal, SessionFilter, SessionsByClientCa,
+    SessionsOfNode, SystemEntropy, TlsView, TrustChange,
 };
 use certward_pki::{DenyKey, DeviceId, HostName, KEEP, Material, NoEntryPoint, Text, Upload};
 use certward_store::{
@@ -34,7 +34,10 @@ use zeroize::Zeroizing;
 pub(crate) struct FakeGateway {
     pub(crate) refusal: Mutex<Option<String>>,
     pub(crate) no_entry_point: AtomicBool,
-    /// Through this node; `None`: it has no gateway.
+    /// Of this node; `None`: it has no gateway.
+    pub(crate) node: Mutex<Option<NodeId>>,
+    pub(crate) by_client_ca: Mutex<SessionsByClientCa>,
+    /// `None`: it identifies no devices.
     pub(crate) connected: Mutex<Option<Vec<DeviceId>>>,
     /// Reports a rehearsal's start, and waits for the test.
     held: Mutex<Option<(mpsc::UnboundedSender<()>, mpsc::UnboundedReceiver<()>)>>,
@@ -86,7 +89,7 @@ impl NodeView for FakeGateway {
         0
     }
     fn gateway_node(&self) -> Option<NodeId> {
-        self.connected.lock().unwrap().is_some().then(|| NodeId::parse("this").unwrap())
+        self.node.lock().unwrap().clone()
     }
     fn recent_failures(&self, _: &DeploymentId) -> Vec<FailedHandshake> {
         vec![]
@@ -99,9 +102,10 @@ impl NodeView for FakeGateway {
         None
     }
 
-    fn connected(&self, _: &DeploymentId, asked: &[DeviceId]) -> Option<Vec<DeviceId>> {
-        let connected = self.connected.lock().unwrap().clone()?;
-        Some(connected.into_iter().filter(|device| asked.contains(device)).collect())
+    fn connected(&self, _: &DeploymentId, devices: &[DeviceId]) -> Option<Vec<DeviceId>> {
+        let connected = self.connected.lock().unwrap();
+        let connected = connected.as_ref()?;
+        Some(devices.iter().filter(|device| connected.contains(device)).copied().collect())
     }
 
     fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> Option<u64> {
@@ -118,6 +122,10 @@ impl NodeView for FakeGateway {
 
     fn carried_out(&self, _: &DeploymentId, _: Generation) -> CarryingOut<'_> {
         Box::pin(std::future::ready(true))
+    }
+
+    fn sessions_by_client_ca(&self, _: &DeploymentId, _: &[Vec<u8>]) -> SessionsByClientCa {
+        self.by_client_ca.lock().unwrap().clone()
     }
 }
 
@@ -355,8 +363,7 @@ pub(crate) fn one_way(leaf: &Leaf) -> Upload {
         tls_type: given("one-way"),
         cert: given(&leaf.chain_pem),
         key: given(&leaf.key_pem),
-        key_password: Text::Absent,
-        cacert: Text::Absent,
+        ..Upload::default()
     }
 }
 

@@ -23,15 +23,20 @@ use crate::{
 /// Each has up to two parameters.
 const LOOKED_UP_AT_ONCE: usize = 500;
 
-macro_rules! select {
-    ($rest:literal) => {
-        concat!(
-            "SELECT deployment, id, name, issuer, serial, fingerprint, path, client_ca, not_before, not_after, ",
-            "first_seen_at, last_seen_at, host, tls_version, address FROM device WHERE deployment = $1 ",
-            $rest
-        )
+macro_rules! columns {
+    () => {
+        "deployment, id, name, issuer, serial, fingerprint, path, client_ca, not_before, not_after, first_seen_at, last_seen_at, host, tls_version, address"
     };
 }
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT ", columns!(), " FROM device WHERE deployment = $1 ", $rest)
+    };
+}
+
+/// What [`SeenDevice::read`] reads.
+pub(crate) const DEVICE_COLUMNS: &str = columns!();
 
 impl Reader {
     /// Devices of a deployment by id, after `after`; at most `limit`.
@@ -140,7 +145,7 @@ impl Tx {
 }
 
 impl SeenDevice {
-    fn read(row: &AnyRow) -> Result<Self, StoreError> {
+    pub(crate) fn read(row: &AnyRow) -> Result<Self, StoreError> {
         let id = |column, bytes: Vec<u8>| <[u8; 16]>::try_from(bytes).map_err(|_| row::unreadable(column));
         let address = |text: String| text.parse::<IpAddr>().map_err(|_| row::unreadable("address"));
         Ok(Self {

@@ -9,6 +9,7 @@ pub(crate) mod audit;
 pub(crate) mod audit_verification;
 pub(crate) mod boundary;
 pub(crate) mod broker_trouble;
+pub(crate) mod client_ca_use;
 pub(crate) mod crl;
 pub(crate) mod deployment;
 pub(crate) mod device;

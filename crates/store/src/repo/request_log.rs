@@ -28,6 +28,8 @@ pub enum Method {
     Delete,
     /// POST of `/rollback`.
     Rollback,
+    /// POST and DELETE of client CAs.
+    ClientCas,
     /// POST of `/check`.
     Check,
     /// GET of projects and deployments.
@@ -95,6 +97,7 @@ fn scope(key: &ApiKey, method: Method, subject: &str) -> String {
         Method::Put => "put",
         Method::Delete => "delete",
         Method::Rollback => "rollback",
+        Method::ClientCas => "client-cas",
         Method::Check => "check",
         Method::Neighbours => "neighbours",
         Method::Pages => "pages",

@@ -131,7 +131,7 @@ async fn connected(
 }
 
 impl DeviceBody {
-    fn of(device: SeenDevice, connected: Option<bool>) -> Self {
+    pub(crate) fn of(device: SeenDevice, connected: Option<bool>) -> Self {
         let shown = |at: Timestamp| wire_time::to_the_second(at.to_time());
         Self {
             id: device.id.to_string(),

@@ -1,4 +1,4 @@
-//! Common to POST and PUT of a certificate, and to rollbacks.
+//! Common to POST and PUT of a certificate, to rollbacks, and to changes of client CAs.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use certward_lifecycle::AcceptedUpload;
-use certward_pki::Upload;
+use certward_pki::{Text, Upload};
 use certward_store::{CloseRate, Method, Scope, VersionId};
 use http::Uri;
 
@@ -18,11 +18,13 @@ use crate::{
     property::Properties, upload,
 };
 
-#[derive(Clone, Copy)]
 pub(super) enum CertificateWrite {
     Create,
     Replace,
     Rollback,
+    AddClientCas,
+    /// By its fingerprint; without a body.
+    RemoveClientCa(String),
 }
 
 /// With its body.
@@ -30,6 +32,8 @@ enum ReadWrite {
     Create(Arc<Upload>),
     Replace(Arc<Upload>),
     Rollback(Option<VersionId>),
+    AddClientCas(Text),
+    RemoveClientCa(String),
 }
 
 pub(super) async fn set(
@@ -43,9 +47,13 @@ pub(super) async fn set(
     api.limited(caller, deployment.id.as_str(), write.method(), async {
         let asked = prefer::handling(request.headers());
         let handling = asked.unwrap_or_default();
-        let uri = request.uri().clone();
-        let read = write.read(&body::read(request, api.settings.deadlines.body).await?)?;
-        let close_rate = write.close_rate(&uri)?;
+        // Judged after the body.
+        let close_rate = write.close_rate(request.uri());
+        let read = match write {
+            CertificateWrite::RemoveClientCa(fingerprint) => ReadWrite::RemoveClientCa(fingerprint),
+            write => write.read(&body::read(request, api.settings.deadlines.body).await?)?,
+        };
+        let close_rate = close_rate?;
         api.require_still(caller, Scope::Tls, &deployment).await?;
         let (requester, reference) = (caller.requester(), deployment.reference());
         let lifecycle = &api.lifecycle;
@@ -56,6 +64,12 @@ pub(super) async fn set(
             }
             ReadWrite::Rollback(version) => {
                 lifecycle.roll_back_tls(requester, &reference, version, handling, close_rate).await
+            }
+            ReadWrite::AddClientCas(cacert) => {
+                lifecycle.add_client_cas(requester, &reference, cacert, handling).await
+            }
+            ReadWrite::RemoveClientCa(fingerprint) => {
+                lifecycle.remove_client_ca(requester, &reference, &fingerprint, handling, close_rate).await
             }
         };
         if set.is_err() {
@@ -74,19 +88,22 @@ pub(super) async fn set(
 }
 
 impl CertificateWrite {
-    fn method(self) -> Method {
+    fn method(&self) -> Method {
         match self {
             Self::Create => Method::Post,
             Self::Replace => Method::Put,
             Self::Rollback => Method::Rollback,
+            Self::AddClientCas | Self::RemoveClientCa(_) => Method::ClientCas,
         }
     }
 
     /// The first certificate disconnects no device.
-    fn close_rate(self, uri: &Uri) -> Result<Option<CloseRate>, Error> {
+    fn close_rate(&self, uri: &Uri) -> Result<Option<CloseRate>, Error> {
         match self {
-            Self::Create => Ok(None),
-            Self::Replace | Self::Rollback => close_rate::read(&ListQuery::read(uri)?),
+            Self::Create | Self::AddClientCas => Ok(None),
+            Self::Replace | Self::Rollback | Self::RemoveClientCa(_) => {
+                close_rate::read(&ListQuery::read(uri)?)
+            }
         }
     }
 
@@ -100,6 +117,8 @@ impl CertificateWrite {
                 properties.finish()?;
                 ReadWrite::Rollback(version)
             }
+            Self::AddClientCas => ReadWrite::AddClientCas(upload::read(bytes)?.cacert),
+            Self::RemoveClientCa(fingerprint) => ReadWrite::RemoveClientCa(fingerprint),
         })
     }
 }

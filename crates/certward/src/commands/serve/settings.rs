@@ -18,6 +18,7 @@ pub(super) fn of_api(config: &Config, files: u64) -> certward_api::ApiSettings {
             reads: limit(limits.reads),
             changes: limit(limits.changes),
             rollbacks: limit(limits.rollbacks),
+            client_cas: limit(limits.client_cas),
         },
         platform: api.platform.clone(),
         region: api.region.clone(),
