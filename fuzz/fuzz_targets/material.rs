@@ -34,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
             cacert: text(cert.clone()),
             cert: text(cert),
             key: text(pem("PRIVATE KEY", key)),
-            key_password: Text::Absent,
+            ..Upload::default()
         },
         Profile::Default,
     );

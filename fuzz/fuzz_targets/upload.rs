@@ -14,5 +14,5 @@ fuzz_target!(|data: &[u8]| {
     let (cert, key, cacert, key_password) = (field(), field(), field(), field());
     let tls_type = text(if flags & 1 == 0 { "one-way" } else { "two-way" });
     let profile = if flags & 2 == 0 { Profile::Default } else { Profile::EmqxCloud };
-    judged(&Upload { tls_type, cert, key, key_password, cacert }, profile);
+    judged(&Upload { tls_type, cert, key, key_password, cacert, added_to: Vec::new() }, profile);
 });

@@ -125,8 +125,7 @@ fn upload(cert: &str, key: &str, cacert: &str) -> Upload {
         tls_type: text(if cacert.is_empty() { "one-way" } else { "two-way" }),
         cert: text(cert),
         key: text(key),
-        key_password: Text::Absent,
         cacert: text(cacert),
-        added_to: Vec::new(),
+        ..Upload::default()
     }
 }

@@ -131,7 +131,11 @@ async fn adding_and_removing_make_versions_of_the_same_leaf_and_key() {
     assert!(rows[0].1.starts_with(&format!("version {third}, two-way, 1 client CAs")), "{rows:?}");
 
     // Back again, as to any version.
-    world.lifecycle.roll_back_tls(&world.admin, &world.this().await, None, Handling::Lenient).await.unwrap();
+    world
+        .lifecycle
+        .roll_back_tls(&world.admin, &world.this().await, None, Handling::Lenient, None)
+        .await
+        .unwrap();
     assert_eq!(world.client_cas().await, [old.der(), new.der()]);
 }
 
