@@ -89,3 +89,23 @@ impl<'a> Signed<'a> {
             .unwrap_or(SignatureVerdict::Unsupported)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::aws_lc_rs::default_provider;
+
+    use super::*;
+
+    /// Else a CRL would not count for a certificate that a handshake takes.
+    #[test]
+    fn every_signature_that_a_handshake_takes_is_verified_here() {
+        let known = |algorithm: &&dyn SignatureVerificationAlgorithm| {
+            webpki::ALL_VERIFICATION_ALGS.iter().any(|other| {
+                other.signature_alg_id() == algorithm.signature_alg_id()
+                    && other.public_key_alg_id() == algorithm.public_key_alg_id()
+            })
+        };
+        let taken = default_provider().signature_verification_algorithms.all;
+        assert!(taken.len() > 10 && taken.iter().all(|algorithm| known(&(*algorithm as _))));
+    }
+}
