@@ -219,11 +219,49 @@ async fn a_body_is_at_most_256_kib_declared_or_not() {
 }
 
 #[tokio::test]
-async fn delete_takes_no_query_parameter() {
+async fn changes_that_disconnect_take_a_rate_and_a_wrong_one_changes_nothing() {
+    let world = unlimited().await;
+    let at = |method: &'static str, path: &str, query: &str| {
+        world.request(method, &format!("{TLS}{path}?{query}"))
+    };
+    // The first certificate ends no session: nothing is read.
+    assert_eq!(at("POST", "", "closeRate=x").json(&upload()).send().await.status, 200);
+    for wrong in
+        ["closeRate=0", "closeRate=1000001", "closeRate=5/s", "closeRate=", "closeRate=1&closeRate=1"]
+    {
+        let expected = (422, "CLOSE_RATE_INVALID".to_owned());
+        assert_eq!(at("PUT", "", wrong).json(&upload()).outcome().await, expected, "{wrong}");
+        assert_eq!(at("POST", "/rollback", wrong).json(&json!({})).outcome().await, expected, "{wrong}");
+        assert_eq!(at("DELETE", "", wrong).outcome().await, expected, "{wrong}");
+    }
+    let kept = world.request("GET", &format!("{TLS}/versions")).send().await.json();
+    assert_eq!(kept.as_array().unwrap().len(), 1);
+    let rate = async || {
+        let id = certward_store::DeploymentId::parse("ge6a1a75").unwrap();
+        let found = world.lifecycle.store().read().deployment(&id).await.unwrap().unwrap();
+        certward_store::CloseRate::number(found.close_rate)
+    };
+    assert_eq!(at("PUT", "", "closeRate=50&other=1").json(&upload()).send().await.status, 200);
+    assert_eq!(rate().await, 50);
+    assert_eq!(world.request("PUT", TLS).json(&upload()).send().await.status, 200);
+    assert_eq!(rate().await, 0, "the next change has none");
+    let first = json!({"version": kept[0]["version"]});
+    assert_eq!(at("POST", "/rollback", "closeRate=7").json(&first).send().await.status, 200);
+    assert_eq!(rate().await, 7);
+    assert_eq!(at("DELETE", "", "closeRate=1000000").send().await.status, 204);
+    assert_eq!(rate().await, 1_000_000);
+}
+
+#[tokio::test]
+async fn delete_takes_no_query_parameter_but_the_rate() {
     let world = unlimited().await;
     world.request("POST", TLS).json(&upload()).send().await;
+    for query in ["force=1", "closeRate=5&force=1"] {
+        let refused = world.request("DELETE", &format!("{TLS}?{query}")).send().await;
+        assert_eq!((refused.status, refused.code()), (422, "QUERY_UNEXPECTED".to_owned()));
+        assert!(refused.header("ratelimit-remaining").is_some());
+    }
     let refused = world.request("DELETE", &format!("{TLS}?force=1")).send().await;
-    assert_eq!((refused.status, refused.code()), (422, "QUERY_UNEXPECTED".to_owned()));
     assert!(refused.header("ratelimit-remaining").is_some());
     assert_eq!(world.request("DELETE", &format!("{TLS}?")).send().await.status, 204);
 }

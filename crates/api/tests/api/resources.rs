@@ -28,7 +28,7 @@ async fn projects_and_deployments_are_listed_in_the_contracts_words() {
     let mut one = json!({
         "deploymentID": "ge6a1a75", "deploymentName": "", "deploymentType": "dedicated", "projectID": "default",
         "platform": "here", "region": "there", "status": "running", "connections": 0, "connectionRate": 0, "tps": 0,
-        "recordBytes": 16384,
+        "recordBytes": 16384, "maxSessionAge": 0,
         "createAt": "2026-11-25 12:00", "upstream": "127.0.0.1:1883", "hosts": ["ge6a1a75.example.com"],
         "profile": "default", "proxyProtocol": "none", "proxyIdentity": "cn", "connected": 0,
         "lastFailure": {"at": "2026-11-25 11:58:20", "cause": "certificate_unknown_issuer"},
@@ -212,6 +212,26 @@ async fn the_size_of_records_is_set_changed_and_reset() {
     }
     assert_eq!(world.get("/deployments/c").send().await.json()["recordBytes"], 4096, "as it was");
     assert_eq!(patch(json!({"recordBytes": null})).await["recordBytes"], 16384, "null is the default");
+}
+
+#[tokio::test]
+async fn how_long_sessions_may_last_is_set_changed_and_reset() {
+    let world = World::new().await;
+    let made = json!({"deploymentID": "c", "upstream": "127.0.0.1:1883", "maxSessionAge": 604_800});
+    assert_eq!(world.post("/deployments").json(&made).send().await.json()["maxSessionAge"], 604_800);
+    let patch = async |change: Value| world.patch("/deployments/c").json(&change).send().await.json();
+    assert_eq!(patch(json!({"maxSessionAge": 10})).await["maxSessionAge"], 10);
+    assert_eq!(patch(json!({"connections": 1})).await["maxSessionAge"], 10, "absent is unchanged");
+    assert_eq!(world.get("/deployments/c").send().await.json()["maxSessionAge"], 10);
+    for wrong in [json!(9), json!(31_536_001), json!(-10), json!(60.5), json!("7d"), json!("60"), json!([60])]
+    {
+        let outcome = world.patch("/deployments/c").json(&json!({"maxSessionAge": wrong})).outcome().await;
+        assert_eq!(outcome, (422, "SESSION_AGE_INVALID".to_owned()), "{wrong}");
+    }
+    for none in [json!(0), Value::Null] {
+        assert_eq!(patch(json!({"maxSessionAge": 31_536_000})).await["maxSessionAge"], 31_536_000);
+        assert_eq!(patch(json!({"maxSessionAge": none})).await["maxSessionAge"], 0, "{none}");
+    }
 }
 
 #[tokio::test]

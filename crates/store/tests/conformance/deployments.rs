@@ -1,6 +1,8 @@
+use std::time::Duration;
+
 use certward_store::{
-    ConnectionLimit, ConnectionLimits, Deployment, Generation, RecordBytes, Timestamp, TlsState,
-    UpstreamList, VersionId,
+    CloseRate, ConnectionLimit, ConnectionLimits, Deployment, Generation, NodeId, RecordBytes, Session,
+    SessionAge, Timestamp, TlsState, UpstreamList, VersionId,
 };
 
 use crate::{
@@ -16,6 +18,7 @@ on_both_engines![
     removal_takes_hosts_versions_and_counts_along,
     deployments_come_by_id_with_their_hosts_in_order,
     only_pending_ones_past_their_deadline_are_overdue,
+    each_node_ends_its_share_of_a_changes_rate,
 ];
 
 fn limits(at_once: i64, per_second: i64) -> ConnectionLimits {
@@ -98,6 +101,34 @@ async fn an_update_changes_names_upstreams_and_hosts_but_not_the_certificate(wor
     made.generation = tx.draw_generation(&made.id).await.expect("a generation");
     let update = Deployment { tls: TlsState::Absent, ..made.clone() };
     tx.update_deployment(&update).await.expect("written").expect("free");
+    tx.commit().await.expect("committed");
+    assert_eq!(world.store.read().deployment(&made.id).await.expect("read"), Some(made));
+}
+
+async fn each_node_ends_its_share_of_a_changes_rate(world: World) {
+    let mut made = world.deployment("a").await;
+    let rate = |number| CloseRate::parse(number).expect("a rate");
+    for (nodes, wanted, each) in [(0, 50, 50), (1, 50, 50), (3, 50, 17), (3, 0, 0), (3, 1, 1)] {
+        let mut tx = world.begin().await;
+        for node in 0..nodes {
+            let node = NodeId::parse(&format!("n{node}")).expect("an id");
+            tx.join(&node, Session(1), tx.now().after(Duration::from_secs(60))).await.expect("joined");
+        }
+        tx.set_close_rate(&made.id, rate(wanted)).await.expect("written");
+        tx.commit().await.expect("committed");
+        made.close_rate = rate(each);
+        assert_eq!(world.store.read().deployment(&made.id).await.expect("read"), Some(made.clone()));
+    }
+    // Settings, and proofs, leave it.
+    let mut tx = world.begin().await;
+    tx.set_close_rate(&made.id, rate(300)).await.expect("written");
+    made.close_rate = rate(100);
+    made.spec.name = "other".into();
+    made.spec.max_session_age = SessionAge::parse(604_800).expect("an age");
+    made.generation = tx.draw_generation(&made.id).await.expect("a generation");
+    tx.update_deployment(&made).await.expect("written").expect("free");
+    made.tls = TlsState::Running { version: VersionId(3) };
+    tx.set_tls(&made.id, made.generation, &made.tls).await.expect("written");
     tx.commit().await.expect("committed");
     assert_eq!(world.store.read().deployment(&made.id).await.expect("read"), Some(made));
 }
