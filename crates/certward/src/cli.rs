@@ -4,6 +4,7 @@ mod alert;
 mod audit;
 mod backup;
 mod check;
+mod close_rate;
 mod completions;
 mod config;
 mod config_args;
@@ -34,6 +35,7 @@ pub(crate) use self::{
     audit::{AuditArgs, AuditCommand, AuditListArgs, AuditVerifyArgs},
     backup::BackupArgs,
     check::CheckArgs,
+    close_rate::CloseRateArg,
     completions::CompletionsArgs,
     config::{ConfigCommand, ConfigCommandArgs},
     config_args::ConfigArgs,

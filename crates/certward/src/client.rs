@@ -178,6 +178,19 @@ impl Client {
         Ok(self.send(method, path, "", Some(body), Some("handling=strict")).await?.body)
     }
 
+    /// As [`Client::change`] or [`Client::change_strictly`], with a query.
+    pub(crate) async fn change_at(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &str,
+        body: &Value,
+        is_strict: bool,
+    ) -> Result<Value, ClientError> {
+        let prefer = is_strict.then_some("handling=strict");
+        Ok(self.send(method, path, query, Some(body), prefer).await?.body)
+    }
+
     pub(crate) async fn change_where(
         &self,
         method: Method,

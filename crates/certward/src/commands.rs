@@ -24,6 +24,7 @@ mod man_pages;
 mod migrate_store;
 mod nodes;
 mod openapi;
+mod paced_close;
 mod project;
 mod question;
 mod rekey;

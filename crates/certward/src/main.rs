@@ -16,6 +16,7 @@ mod config;
 mod connection;
 mod core_dumps;
 mod csv;
+mod duration_text;
 mod file_limit;
 mod findings;
 mod impact;

@@ -78,6 +78,60 @@ fn tls_set_is_put_and_post_where_there_is_none() {
 }
 
 #[test]
+fn a_rate_is_announced_with_its_sessions_and_sent_with_the_change() {
+    const IMPACT: Answer = (
+        200,
+        "",
+        r#"{"accepted":true,"findings":[],"impact":{"severity":"severe","connected":{"refused":1234,"of":2000}}}"#,
+    );
+    const SESSIONS: Answer = (200, "", r#"{"total":120,"sessions":[]}"#);
+    const NO_GATEWAY: Answer = (404, "", r#"{"code":"NOT_FOUND","message":"None.","details":[]}"#);
+    const DONE: Answer = (204, "", "");
+    const NARROWER: Answer = (
+        200,
+        "",
+        r#"[{"version":7,"tlsType":"one-way","proven":true,"status":"running"},
+            {"version":4,"tlsType":"two-way","proven":true,"status":"superseded","clientCAs":[{"fingerprint":"ab"}]}]"#,
+    );
+    const DELETE: &str = "DELETE /public_api/v1/deployments/d1/tls?closeRate=50";
+    const LIST: &str = "GET /public_api/v1/deployments/d1/sessions?limit=1";
+    let put = &format!("{PUT}?closeRate=50");
+    let set = [&SET[..], &["--client-ca", "ca.pem", "--force"]].concat();
+    let delete = ["tls", "delete", "d1", "--yes"].to_vec();
+    let rollback = ["tls", "rollback", "d1", "--yes"].to_vec();
+    let versions = "GET /public_api/v1/deployments/d1/tls/versions";
+    let back = "POST /public_api/v1/deployments/d1/tls/rollback?closeRate=50";
+    for (command, answers, asked, said) in [
+        (
+            &set,
+            &[TWO_WAY, IMPACT, PENDING][..],
+            &[GET, CHECK, put][..],
+            "1,234 sessions will be closed at 50/s: 25 s",
+        ),
+        (&set, &[TWO_WAY, ACCEPTED, PENDING], &[GET, CHECK, put], "how many is not known"),
+        (&set, &[NONE, ACCEPTED, PENDING], &[GET, CHECK, POST], ""),
+        (&delete, &[SESSIONS, DONE], &[LIST, DELETE], "120 sessions will be closed at 50/s: 3 s"),
+        (&delete, &[NO_GATEWAY, DONE], &[LIST, DELETE], "how many is not known"),
+        (
+            &rollback,
+            &[NARROWER, SESSIONS, PENDING],
+            &[versions, LIST, back],
+            "Up to 120 sessions will be closed",
+        ),
+    ] {
+        let (folder, api) = (folder(), Script::new(answers.to_vec()));
+        let run = finish(api.client(folder.path()).args(command).args(["--rate", "50/s"]));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert_eq!(api.asked_lines(), asked);
+        assert!(run.stderr.contains(said) && run.stderr.is_empty() == said.is_empty(), "{}", run.stderr);
+    }
+    let folder = folder();
+    let wrong = finish(certward(folder.path()).args(["tls", "delete", "d1", "--rate", "50"]));
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.stderr.contains("for example 50/s"), "{}", wrong.stderr);
+}
+
+#[test]
 fn an_upload_carries_the_files_and_the_key_is_basic() {
     let (folder, api) = (folder(), Script::new(vec![NONE, ACCEPTED, PENDING]));
     let run = finish(api.client(folder.path()).args(SET).args(["--client-ca", "ca.pem", "--json"]));
@@ -409,8 +463,8 @@ fn a_new_keys_secret_is_shown_once_on_stdout() {
 
 #[test]
 fn deployments_are_added_and_changed_by_what_is_named() {
-    let answer = r#"{"deploymentID":"d1","deploymentName":"n","projectID":"lab","upstream":"b:1883","hosts":["a.example"],"recordBytes":512}"#;
-    let cases: [(&[&str], &str, &str); 5] = [
+    let answer = r#"{"deploymentID":"d1","deploymentName":"n","projectID":"lab","upstream":"b:1883","hosts":["a.example"],"recordBytes":512,"maxSessionAge":604800}"#;
+    let cases: [(&[&str], &str, &str); 7] = [
         (
             &[
                 "add",
@@ -449,6 +503,16 @@ fn deployments_are_added_and_changed_by_what_is_named() {
             "PATCH /public_api/v1/deployments/d1",
             r#"{"recordBytes":512}"#,
         ),
+        (
+            &["set", "d1", "--max-session-age", "7d"],
+            "PATCH /public_api/v1/deployments/d1",
+            r#"{"maxSessionAge":604800}"#,
+        ),
+        (
+            &["set", "d1", "--max-session-age", "0"],
+            "PATCH /public_api/v1/deployments/d1",
+            r#"{"maxSessionAge":0}"#,
+        ),
     ];
     for (arguments, line, body) in cases {
         let (folder, api) = (folder(), Script::new(vec![(200, "", answer)]));
@@ -456,6 +520,7 @@ fn deployments_are_added_and_changed_by_what_is_named() {
         assert_eq!(run.code, 0, "{}", run.stderr);
         assert!(run.stdout.contains("upstream     b:1883"), "{}", run.stdout);
         assert!(run.stdout.contains("records      up to 512 bytes"), "{}", run.stdout);
+        assert!(run.stdout.contains("session age  up to 7d"), "{}", run.stdout);
         let asked = api.asked();
         assert!(asked[0].starts_with(line) && asked[0].ends_with(body), "{}", asked[0]);
     }

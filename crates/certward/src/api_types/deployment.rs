@@ -24,6 +24,8 @@ pub(crate) struct DeploymentAnswer {
     pub(crate) connections: u64,
     pub(crate) connection_rate: u64,
     pub(crate) record_bytes: Option<u64>,
+    /// In seconds; 0 for no limit.
+    pub(crate) max_session_age: u64,
     /// Absent without a certificate.
     pub(crate) tls: Option<TlsAnswer>,
     /// Through the node that answered.

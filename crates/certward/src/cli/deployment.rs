@@ -1,7 +1,11 @@
+use std::time::Duration;
+
+use certward_store::SessionAge;
 use clap::{ArgGroup, Args, Id, Subcommand};
 use serde::Serialize;
 
 use super::connect::ConnectArgs;
+use crate::duration_text;
 
 #[derive(Debug, Args)]
 pub(crate) struct DeploymentArgs {
@@ -121,13 +125,49 @@ pub(crate) struct DeploymentSettingArgs {
     /// The largest TLS record that devices are sent, in bytes: 512 to 16384
     #[arg(long, value_name = "NUMBER")]
     pub(crate) record_bytes: Option<u32>,
+    /// How long a session may last, such as 7d, 12h, 30m or 90s; 0 for no limit
+    #[arg(long, value_name = "TIME", value_parser = max_session_age)]
+    pub(crate) max_session_age: Option<u64>,
     /// Its name, for people
     #[arg(long, value_name = "TEXT")]
     #[serde(rename = "deploymentName")]
     pub(crate) name: Option<String>,
 }
 
+/// In seconds, as the API takes it.
+fn max_session_age(text: &str) -> Result<u64, String> {
+    if text == "0" {
+        return Ok(0);
+    }
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    let age = duration_text::parse(text, &(seconds(SessionAge::MIN)..=seconds(SessionAge::MAX)));
+    age.map(|age| age.as_secs()).map_err(|fault| format!("{fault}; or 0 for no limit"))
+}
+
 fn ids<T: Args>() -> Vec<Id> {
     let command = T::augment_args(clap::Command::default());
     command.get_arguments().map(|argument| argument.get_id().clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_a_duration_from_ten_seconds_to_a_year_or_none() {
+        for (text, seconds) in [
+            ("0", Some(0)),
+            ("10s", Some(10)),
+            ("7d", Some(604_800)),
+            ("365d", Some(31_536_000)),
+            ("9s", None),
+            ("366d", None),
+            ("0s", None),
+            ("7", None),
+            ("-1d", None),
+            ("off", None),
+        ] {
+            assert_eq!(max_session_age(text).ok(), seconds, "{text}");
+        }
+    }
 }

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::connect::ConnectArgs;
+use super::{close_rate::CloseRateArg, connect::ConnectArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct TlsArgs {
@@ -74,6 +74,9 @@ pub(crate) enum TlsCommand {
         /// Also if devices would be cut off: otherwise a person is asked, and a script gets exit 1
         #[arg(long, short)]
         force: bool,
+        /// Disconnect devices that lose trust at this rate, such as 50/s; all at once without it
+        #[arg(long, value_name = "RATE", value_parser = CloseRateArg::parse)]
+        rate: Option<CloseRateArg>,
         /// Wait until every node has proven that it serves it; exit 1 if one cannot
         #[arg(long)]
         wait: bool,
@@ -120,6 +123,9 @@ pub(crate) enum TlsCommand {
         /// Also if it would cut devices off
         #[arg(long)]
         force: bool,
+        /// Disconnect devices that lose trust at this rate, such as 50/s; all at once without it
+        #[arg(long, value_name = "RATE", value_parser = CloseRateArg::parse)]
+        rate: Option<CloseRateArg>,
         /// Wait until every node has proven that it serves it; exit 1 if one cannot
         #[arg(long)]
         wait: bool,
@@ -151,6 +157,9 @@ pub(crate) enum TlsCommand {
         /// Do not ask, on a terminal either
         #[arg(long, short)]
         yes: bool,
+        /// Disconnect devices at this rate, such as 50/s; all at once without it
+        #[arg(long, value_name = "RATE", value_parser = CloseRateArg::parse)]
+        rate: Option<CloseRateArg>,
         /// Wait until no node serves it any more
         #[arg(long)]
         wait: bool,

@@ -1,4 +1,4 @@
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use certward_store::{Clock, SystemClock, Timestamp};
 use reqwest::Method;
@@ -13,6 +13,7 @@ use crate::{
     api_types::{DeploymentAnswer, FindingAnswer},
     cli::{ConnectArgs, DeploymentCommand, DeploymentSettingArgs},
     client::Client,
+    duration_text,
     output::{self, plain},
     table::TextTable,
     wording::{self, Typed},
@@ -164,6 +165,10 @@ fn sheet(deployment: &DeploymentAnswer, now: Timestamp) -> String {
     table.row(["limits", &limits(deployment)]);
     if let Some(bytes) = deployment.record_bytes {
         table.row(["records", &format!("up to {bytes} bytes")]);
+    }
+    if deployment.max_session_age > 0 {
+        let age = duration_text::show(Duration::from_secs(deployment.max_session_age));
+        table.row(["session age", &format!("up to {age}")]);
     }
     table.row(["created", &deployment.create_at]);
     if let Some(tls) = &deployment.tls {

@@ -16,6 +16,7 @@ use reqwest::Method;
 use self::{certificate_sheet::print, rollback::RollbackMode};
 use super::{
     deployment_id,
+    paced_close::{self, ClosedCount},
     question::{self, Disconnected},
     silent_nodes,
     wait::{WaitReport, Waited, until_settled},
@@ -23,7 +24,7 @@ use super::{
 use crate::{
     api_time,
     api_types::{ClientCertificateAnswer, FailureAnswer},
-    cli::{ConnectArgs, TlsCommand},
+    cli::{CloseRateArg, ConnectArgs, TlsCommand},
     client::Client,
     output,
     table::TextTable,
@@ -40,19 +41,19 @@ pub(super) async fn run(command: TlsCommand) -> anyhow::Result<ExitCode> {
         }
         TlsCommand::Failures { id, connect } => failures(&id, &connect).await,
         TlsCommand::Check { id, upload, connect } => upload::check(&id, &upload, &connect).await,
-        TlsCommand::Set { id, upload, force, wait, connect } => {
-            upload::set(&id, &upload, upload::SetMode { force, wait }, &connect).await
+        TlsCommand::Set { id, upload, force, rate, wait, connect } => {
+            upload::set(&id, &upload, upload::SetMode { force, rate, wait }, &connect).await
         }
         TlsCommand::Versions { id, connect } => versions::list(&id, &connect).await,
         TlsCommand::Diff { id, from, to, connect } => diff::diff(&id, from, to, &connect).await,
-        TlsCommand::Rollback { id, to, yes, force, wait, connect } => {
-            let mode = RollbackMode { yes, force, wait };
+        TlsCommand::Rollback { id, to, yes, force, rate, wait, connect } => {
+            let mode = RollbackMode { yes, force, rate, wait };
             rollback::roll_back(&id, to, mode, &connect).await
         }
         TlsCommand::EraseVersion { id, number, yes, connect } => {
             erase_version::erase(&id, number, yes, &connect).await
         }
-        TlsCommand::Delete { id, yes, wait, connect } => delete(&id, yes, wait, &connect).await,
+        TlsCommand::Delete { id, yes, rate, wait, connect } => delete(&id, yes, rate, wait, &connect).await,
     }
 }
 
@@ -118,17 +119,26 @@ fn certificate_lines(certificate: &ClientCertificateAnswer, now: Timestamp) -> V
     facts.map(|(name, fact)| format!("    {name:<8} {}", output::plain(fact))).collect()
 }
 
-async fn delete(id: &str, yes: bool, wait: bool, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
+async fn delete(
+    id: &str,
+    yes: bool,
+    rate: Option<CloseRateArg>,
+    wait: bool,
+    connect: &ConnectArgs,
+) -> anyhow::Result<ExitCode> {
     let id = deployment_id(id)?;
     let client = Client::new(connect)?;
     let path = ["deployments", id.as_str(), "tls"];
     let change = format!("deletes the certificate of {id} and erases its keys");
+    let sessions = paced_close::sessions_now(rate, &client, &id).await;
+    paced_close::announce(rate, sessions.map_or(ClosedCount::Unknown, ClosedCount::Exactly));
     question::ask_before(&change, Disconnected::All, &id, yes, &client).await?;
-    client.change(Method::DELETE, &path, None).await?;
+    client.change_where(Method::DELETE, &path, &CloseRateArg::query(rate)).await?;
+    let closing = rate.map(|rate| rate.time_for(sessions.unwrap_or_default())).unwrap_or_default();
     let gone = "the keys are erased, but whether every node has let go cannot be waited for";
     if wait
         && matches!(
-            until_settled(&client, &path, &mut WaitReport::default()).await.context(gone)?,
+            until_settled(&client, &path, closing, &mut WaitReport::default()).await.context(gone)?,
             Waited::Unsettled
         )
     {

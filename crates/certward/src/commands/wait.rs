@@ -31,20 +31,21 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 pub(super) enum Waited {
     /// Proven, failed, or gone.
     Settled(Value),
-    /// Not within [`WAIT_TIMEOUT`].
+    /// Not in time.
     Unsettled,
 }
 
-/// Waits for an absent or busy server too.
+/// Waits for an absent or busy server too; `closing` longer, for sessions that end at a rate.
 ///
 /// # Errors
 /// [`ClientError`] if a later read would fail too.
 pub(super) async fn until_settled(
     client: &Client,
     path: &[&str],
+    closing: Duration,
     report: &mut WaitReport,
 ) -> Result<Waited, ClientError> {
-    let deadline = Instant::now() + WAIT_TIMEOUT;
+    let deadline = Instant::now() + WAIT_TIMEOUT + closing;
     let mut holds = READ_HOLDS.into_iter().chain(std::iter::repeat(READ_HOLDS[READ_HOLDS.len() - 1]));
     loop {
         let hold = holds.next().unwrap_or_default();

@@ -4,7 +4,7 @@ use toml::de::{DeTable, DeValue};
 
 /// Path in the file, without indices of lists, and a line that is right. A test compares them with
 /// the keys and reads each.
-const EXAMPLES: [(&str, &str); 49] = [
+const EXAMPLES: [(&str, &str); 50] = [
     ("data_dir", "data_dir = \"/var/lib/certward\""),
     ("store", "store = \"postgres://USER:PASSWORD@HOST/DATABASE\""),
     ("role", "role = \"all\""),
@@ -33,6 +33,7 @@ const EXAMPLES: [(&str, &str); 49] = [
     ("gateway.prove_within", "prove_within = \"60s\""),
     ("gateway.drain", "drain = \"30s\""),
     ("gateway.stale_trust", "stale_trust = \"10m\""),
+    ("gateway.expired_sessions", "expired_sessions = \"close\""),
     ("gateway.devices", "devices = \"full\""),
     ("limits", "[limits]"),
     ("limits.reads", "reads = 60"),

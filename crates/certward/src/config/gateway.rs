@@ -46,6 +46,8 @@ pub(crate) struct GatewaySection {
     /// to 31 d.
     #[serde(deserialize_with = "super::duration::stale_trust")]
     pub(crate) stale_trust: Option<Duration>,
+    /// Sessions whose client certificate ends: `keep`, or `close`.
+    pub(crate) expired_sessions: ExpiredSessionsSetting,
     /// What is kept of devices: `full`; `counts`, without devices by their certificates; `off`.
     pub(crate) devices: DevicesSetting,
 }
@@ -64,6 +66,7 @@ impl Default for GatewaySection {
             prove_within: Duration::from_secs(60),
             drain: Duration::from_secs(30),
             stale_trust: None,
+            expired_sessions: ExpiredSessionsSetting::default(),
             devices: DevicesSetting::default(),
         }
     }
@@ -116,6 +119,24 @@ pub(crate) enum DevicesSetting {
     Full,
     Counts,
     Off,
+}
+
+/// `gateway.expired_sessions`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ExpiredSessionsSetting {
+    #[default]
+    Keep,
+    Close,
+}
+
+impl From<ExpiredSessionsSetting> for certward_gateway::ExpiredSessions {
+    fn from(setting: ExpiredSessionsSetting) -> Self {
+        match setting {
+            ExpiredSessionsSetting::Keep => Self::Keep,
+            ExpiredSessionsSetting::Close => Self::Close,
+        }
+    }
 }
 
 impl From<DevicesSetting> for certward_gateway::DevicesKept {

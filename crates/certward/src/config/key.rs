@@ -29,7 +29,7 @@ const fn key(path: &'static str, kind: ValueKind) -> ConfigKey {
 }
 
 /// A test compares them with the documentation and the types.
-pub(super) const KEYS: [ConfigKey; 30] = [
+pub(super) const KEYS: [ConfigKey; 31] = [
     key("data_dir", ValueKind::Text),
     key("store", ValueKind::Text),
     key("role", ValueKind::Text),
@@ -48,6 +48,7 @@ pub(super) const KEYS: [ConfigKey; 30] = [
     key("gateway.prove_within", ValueKind::Text),
     key("gateway.drain", ValueKind::Text),
     key("gateway.stale_trust", ValueKind::Text),
+    key("gateway.expired_sessions", ValueKind::Text),
     key("gateway.devices", ValueKind::Text),
     key("limits.reads", ValueKind::Integer),
     key("limits.changes", ValueKind::Integer),

@@ -26,6 +26,7 @@ pub(super) fn ignored_keys(config: &Config) -> Vec<&'static str> {
         ("gateway.connect_within", gateway.connect_within != default.gateway.connect_within),
         ("gateway.drain", gateway.drain != default.gateway.drain),
         ("gateway.stale_trust", gateway.stale_trust.is_some()),
+        ("gateway.expired_sessions", gateway.expired_sessions != default.gateway.expired_sessions),
         ("gateway.devices", gateway.devices != default.gateway.devices),
     ];
     let of_api = [

@@ -153,6 +153,7 @@ fn a_wrong_key_or_value_names_the_line_and_what_is_allowed() {
         ("[gateway]\ndrain = \"61m\"", 2, "outside what is allowed: 0s to 1h"),
         ("[gateway]\nstale_trust = \"9s\"", 2, "outside what is allowed: 10s to 31d; or \"serve\""),
         ("[gateway]\nstale_trust = \"never\"", 2, "is no duration"),
+        ("[gateway]\nexpired_sessions = \"drop\"", 2, "close"),
         ("[gateway]\ndevices = \"some\"", 2, "full"),
         (
             "[[gateway.listener]]\nlisten = \"[::]:1\"\nprotocol = \"wss\"\nproxy_protocol_from = [\"10.0.0.1/8\"]",
@@ -263,6 +264,7 @@ fn every_single_valued_key_has_a_variable() {
         ("gateway.prove_within", "10s"),
         ("gateway.drain", "0s"),
         ("gateway.stale_trust", "10m"),
+        ("gateway.expired_sessions", "close"),
         ("gateway.devices", "counts"),
         ("limits.reads", "1"),
         ("limits.changes", "1"),
@@ -529,6 +531,7 @@ mod documentation {
             ("gateway.prove_within", "60s".into()),
             ("gateway.drain", "30s".into()),
             ("gateway.stale_trust", "serve".into()),
+            ("gateway.expired_sessions", "keep".into()),
             ("gateway.devices", "full".into()),
             ("limits.reads", default.limits.reads.to_string()),
             ("limits.changes", default.limits.changes.to_string()),

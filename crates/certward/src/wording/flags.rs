@@ -1,7 +1,7 @@
 //! Properties and routes of the API, and what is typed instead.
 
 /// Properties with a name of their own, and routes, with what to type instead.
-pub(super) const WORDS: [(&str, &str); 27] = [
+pub(super) const WORDS: [(&str, &str); 29] = [
     ("GET /projects", "`certward project list`"),
     ("tlsType", "the type of TLS"),
     ("keyPassword", "--key-password-file"),
@@ -16,6 +16,8 @@ pub(super) const WORDS: [(&str, &str); 27] = [
     ("proxyIdentity", "--proxy-identity"),
     ("connectionRate", "--connection-rate"),
     ("recordBytes", "--record-bytes"),
+    ("maxSessionAge", "--max-session-age"),
+    ("closeRate", "--rate"),
     ("upstreamAllow", "--upstream-allow"),
     ("hostSuffixes", "--host-suffix"),
     ("expiresAt", "--expires"),
@@ -32,7 +34,7 @@ pub(super) const WORDS: [(&str, &str); 27] = [
 ];
 
 /// From here the words of [`WORDS`] are English too: they are replaced only behind `The property`.
-pub(super) const ALSO_ENGLISH_FROM: usize = 17;
+pub(super) const ALSO_ENGLISH_FROM: usize = 19;
 
 /// The flag of a property, or its name where it has none.
 pub(super) fn flag(property: &str) -> String {

@@ -4,7 +4,7 @@
 //! codes and finds the ones that need a row.
 
 /// `FILE` becomes the file of the finding, `ID` the deployment.
-const REMEDIES: [(&str, &str); 46] = [
+const REMEDIES: [(&str, &str); 48] = [
     (
         "TLS_TYPE_INVALID",
         "Name the CA of the devices with --client-ca for two-way, leave it out for one-way, or keep what is set with --keep-client-ca.",
@@ -109,6 +109,14 @@ const REMEDIES: [(&str, &str); 46] = [
          or --no-upstream-allow for no restriction.",
     ),
     ("RECORD_BYTES_INVALID", "Give a whole number from 512 to 16384, for example --record-bytes 4096."),
+    (
+        "SESSION_AGE_INVALID",
+        "Give a time from 10s to 365d, for example --max-session-age 7d, or 0 for no limit.",
+    ),
+    (
+        "CLOSE_RATE_INVALID",
+        "Give sessions in a second, for example --rate 50/s, or leave it out to close all at once.",
+    ),
     ("CHANNEL_TYPE_INVALID", "Use --webhook or --mail."),
     (
         "MAIL_SERVER_INVALID",

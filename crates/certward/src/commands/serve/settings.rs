@@ -44,6 +44,7 @@ pub(super) fn of_gateway(config: &Config, api: SocketAddr, files: u64) -> certwa
         connections_per_address_max: gateway.connections_per_address.map(|max| max as usize),
         lease: of_lifecycle(config).lease,
         stale_trust: gateway.stale_trust,
+        expired_sessions: gateway.expired_sessions.into(),
         devices: gateway.devices.into(),
         deadlines: certward_gateway::Deadlines {
             handshake: gateway.handshake_within,

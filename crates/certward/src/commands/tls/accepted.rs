@@ -1,6 +1,6 @@
 //! After a change was accepted: wait for its proof, and show where it stands.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use certward_store::DeploymentId;
@@ -29,7 +29,8 @@ pub(super) async fn finish(
         let impact = answer.get("impact").cloned();
         let mut report = WaitReport::default();
         report.begin(&serde_json::from_value(answer)?);
-        let waited = until_settled(client, &["deployments", id.as_str(), "tls"], &mut report).await;
+        let waited =
+            until_settled(client, &["deployments", id.as_str(), "tls"], Duration::ZERO, &mut report).await;
         answer = match waited.context("the certificate is stored, but its proof cannot be waited for")? {
             Waited::Settled(answer) => answer,
             Waited::Unsettled => bail!(

@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 use super::{accepted, severe_impact, versions};
 use crate::{
     api_types::{ImpactAnswer, VersionAnswer},
-    cli::ConnectArgs,
+    cli::{CloseRateArg, ConnectArgs},
     client::{Client, ClientError},
     commands::{
         deployment_id,
+        paced_close::{self, ClosedCount},
         question::{self, Disconnected},
     },
     output, terminal,
@@ -27,13 +28,15 @@ pub(super) struct RollbackMode {
     pub(super) yes: bool,
     /// Also if devices would be cut off.
     pub(super) force: bool,
+    /// Of devices that lose trust.
+    pub(super) rate: Option<CloseRateArg>,
     pub(super) wait: bool,
 }
 
 pub(super) async fn roll_back(
     id: &str,
     to: Option<i64>,
-    RollbackMode { yes, force, wait }: RollbackMode,
+    RollbackMode { yes, force, rate, wait }: RollbackMode,
     connect: &ConnectArgs,
 ) -> anyhow::Result<ExitCode> {
     let id = deployment_id(id)?;
@@ -42,6 +45,10 @@ pub(super) async fn roll_back(
         Ok(answer) => {
             let kept: Vec<VersionAnswer> = serde_json::from_value(answer)?;
             let (newest, target) = newest_and_target(&kept, to, &id)?;
+            if target.narrows(newest) {
+                let sessions = paced_close::sessions_now(rate, &client, &id).await;
+                paced_close::announce(rate, sessions.map_or(ClosedCount::Unknown, ClosedCount::UpTo));
+            }
             ask_about_trust(&client, &id, newest, target, yes, force).await?;
             Some(target.version)
         }
@@ -50,13 +57,14 @@ pub(super) async fn roll_back(
     };
     let typed = Typed::about_a_version(id.as_str());
     let body = json!({ "version": to });
-    let answer = match send(&client, &id, &body, force).await {
+    let answer = match send(&client, &id, &body, force, rate).await {
         Err(error) => match error.severe_impact() {
             Some(severe) => {
                 if !is_way_back(severe) {
+                    paced_close::announce(rate, ClosedCount::Exactly(severe.connected.refused));
                     severe_impact::decide(&id, severe)?;
                 }
-                send(&client, &id, &body, true).await
+                send(&client, &id, &body, true, rate).await
             }
             None => Err(error),
         },
@@ -66,12 +74,15 @@ pub(super) async fn roll_back(
     accepted::finish(&client, &id, answer, wait, &typed, connect).await
 }
 
-async fn send(client: &Client, id: &DeploymentId, body: &Value, force: bool) -> Result<Value, ClientError> {
+async fn send(
+    client: &Client,
+    id: &DeploymentId,
+    body: &Value,
+    force: bool,
+    rate: Option<CloseRateArg>,
+) -> Result<Value, ClientError> {
     let path = ["deployments", id.as_str(), "tls", "rollback"];
-    match force {
-        true => client.change(Method::POST, &path, Some(body)).await,
-        false => client.change_strictly(Method::POST, &path, body).await,
-    }
+    client.change_at(Method::POST, &path, &CloseRateArg::query(rate), body, !force).await
 }
 
 /// From a root that devices do not know, the way back leads to another root too.

@@ -13,9 +13,12 @@ use serde_json::Value;
 use super::{accepted, severe_impact};
 use crate::{
     api_types::{CheckAnswer, FindingAnswer, ImpactAnswer, TlsAnswer},
-    cli::{ConnectArgs, UploadArgs},
+    cli::{CloseRateArg, ConnectArgs, UploadArgs},
     client::{Client, ClientError},
-    commands::deployment_id,
+    commands::{
+        deployment_id,
+        paced_close::{self, ClosedCount},
+    },
     findings,
     local_upload::{LocalUpload, UploadPaths},
     output,
@@ -52,6 +55,8 @@ pub(super) async fn check(id: &str, upload: &UploadArgs, connect: &ConnectArgs) 
 pub(super) struct SetMode {
     /// Also if devices would be cut off.
     pub(super) force: bool,
+    /// Of devices that lose trust.
+    pub(super) rate: Option<CloseRateArg>,
     pub(super) wait: bool,
 }
 
@@ -61,13 +66,14 @@ struct UploadChange<'a> {
     next: Option<&'a Value>,
     /// Where none is.
     first: &'a Value,
+    rate: Option<CloseRateArg>,
 }
 
 /// PUT, or POST without a certificate.
 pub(super) async fn set(
     id: &str,
     upload: &UploadArgs,
-    SetMode { force, wait }: SetMode,
+    SetMode { force, rate, wait }: SetMode,
     connect: &ConnectArgs,
 ) -> anyhow::Result<ExitCode> {
     let id = deployment_id(id)?;
@@ -83,7 +89,7 @@ pub(super) async fn set(
         // One-way was read; if it has become two-way since, it stays so.
         next["tlsType"] = KEEP.into();
     }
-    let change = UploadChange { next: before.is_set().then_some(&next), first: &first };
+    let change = UploadChange { next: before.is_set().then_some(&next), first: &first, rate };
     let stored = change.make(&client, &path, &id, force, &local.typed).await?;
     accepted::finish(&client, &id, stored, wait, &local.typed, connect).await
 }
@@ -136,6 +142,10 @@ impl UploadChange<'_> {
         let with_files = |error: ClientError| error.with_files(&typed.files);
         let is_strict = !force && !terminal::is_attended();
         let impact = self.check(client, path, is_strict, typed).await.map_err(with_files)?;
+        if self.next.is_some() {
+            let refused = impact.as_ref().map(|impact| ClosedCount::Exactly(impact.connected.refused));
+            paced_close::announce(self.rate, refused.unwrap_or(ClosedCount::Unknown));
+        }
         if let Some(severe) = impact.filter(|impact| !force && impact.is_severe()) {
             severe_impact::decide(id, &severe)?;
             force = true;
@@ -180,18 +190,15 @@ impl UploadChange<'_> {
     }
 
     async fn send(&self, client: &Client, path: &[&str], force: bool) -> Result<Value, ClientError> {
-        let send = async |method, body| match force {
-            true => client.change(method, path, Some(body)).await,
-            false => client.change_strictly(method, path, body).await,
-        };
         if let Some(next) = self.next {
-            match send(Method::PUT, next).await {
+            let query = CloseRateArg::query(self.rate);
+            match client.change_at(Method::PUT, path, &query, next, !force).await {
                 // Deleted since it was read.
                 Err(error) if error.is_code("TLS_NOT_FOUND") => {}
                 done => return done,
             }
         }
-        send(Method::POST, self.first).await
+        client.change_at(Method::POST, path, "", self.first, !force).await
     }
 }
 
