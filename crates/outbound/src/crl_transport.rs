@@ -1,6 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use certward_lifecycle::{CrlFetcher, Fetched, Fetching, Unfetched};
+use certward_pki::CRL_BYTES_MAX;
 use certward_store::{CrlUrl, FetchConditions};
 use reqwest::{
     Client, RequestBuilder, Response,
@@ -12,9 +13,6 @@ use reqwest::{
 use tokio::time::{Instant, timeout_at};
 
 use crate::{FetchFailure, OutboundAllow, OutboundHttp, OutboundTlsError, client_config, http::failure_of};
-
-/// Of a body, as of an upload.
-const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What CRLs are fetched with, by GET over http or https.
 #[derive(Debug, Clone)]
@@ -102,7 +100,7 @@ fn conditional(request: RequestBuilder, conditions: &FetchConditions) -> Request
         .fold(request, |request, (name, value)| request.header(name, value))
 }
 
-/// Holds at most [`BYTES_MAX`], whatever length the server declares.
+/// Holds at most [`CRL_BYTES_MAX`], whatever length the server declares.
 async fn read(mut response: Response) -> Result<Fetched, FetchFailure> {
     let is_compressed = response
         .headers()
@@ -113,7 +111,7 @@ async fn read(mut response: Response) -> Result<Fetched, FetchFailure> {
         return Err(FetchFailure::Compressed);
     }
     let declared = response.content_length().map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-    if declared > BYTES_MAX {
+    if declared > CRL_BYTES_MAX {
         return Err(FetchFailure::TooLarge);
     }
     let text = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
@@ -121,7 +119,7 @@ async fn read(mut response: Response) -> Result<Fetched, FetchFailure> {
     // Grows with what arrives: a declared length is only a promise.
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| failure_of(&error))? {
-        if chunk.len() > BYTES_MAX - bytes.len() {
+        if chunk.len() > CRL_BYTES_MAX - bytes.len() {
             return Err(FetchFailure::TooLarge);
         }
         bytes.extend_from_slice(&chunk);

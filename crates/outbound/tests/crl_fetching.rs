@@ -14,12 +14,11 @@ use std::{
 
 use certward_lifecycle::{CrlFetcher, Fetched, Unfetched};
 use certward_outbound::{CrlTransport, CrlTransportSettings, FetchFailure, OutboundAllow};
+use certward_pki::CRL_BYTES_MAX;
 use certward_store::{CrlUrl, FetchConditions};
 use certward_test_support::{Authority, CANARY, Receiver, free_port};
 use serde_json::json;
 
-const MIB: usize = 1024 * 1024;
-const BYTES_MAX: usize = 16 * MIB;
 /// Far above the need, as the cores are busy.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -248,11 +247,11 @@ async fn a_body_has_at_most_16_mib_with_and_without_a_declared_length() {
     let declared = |bytes: usize| answer("200 OK", &vec![b'a'; bytes]);
     let forms: [&dyn Fn(usize) -> Vec<u8>; 3] = [&declared, &chunked, &until_close];
     for (at, form) in forms.into_iter().enumerate() {
-        let server = Server::of(&form(BYTES_MAX));
+        let server = Server::of(&form(CRL_BYTES_MAX));
         let fetched = fetch(&transport, &server.url()).await;
-        let whole = matches!(fetched, Ok(Fetched::Body { bytes, .. }) if bytes.len() == BYTES_MAX);
+        let whole = matches!(fetched, Ok(Fetched::Body { bytes, .. }) if bytes.len() == CRL_BYTES_MAX);
         assert!(whole, "form {at}");
-        let server = Server::of(&form(BYTES_MAX + 1));
+        let server = Server::of(&form(CRL_BYTES_MAX + 1));
         assert_eq!(fetch(&transport, &server.url()).await, failure(FetchFailure::TooLarge), "form {at}");
     }
 }
