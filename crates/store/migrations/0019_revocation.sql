@@ -35,42 +35,43 @@ CREATE TABLE revocation (
 CREATE INDEX revocation_by_generation ON revocation (deployment, generation, id);
 
 CREATE TABLE crl (
-    deployment   {key} NOT NULL REFERENCES deployment (id) ON DELETE CASCADE,
-    id           {key} NOT NULL,
-    -- 16 random bytes, part of the mark: drawn by each change that nodes must read. Null: not fetched yet.
-    revision     {bytes},
+    deployment    {key} NOT NULL REFERENCES deployment (id) ON DELETE CASCADE,
+    id            {key} NOT NULL,
+    -- 16 random bytes, part of the mark: drawn by each change that nodes must read. Null: not fetched yet, so there is
+    -- nothing up to next_update. A replica has of a row what certificates are verified with, and nothing to show.
+    revision      {bytes},
     -- Of that change.
-    generation   BIGINT NOT NULL,
-    -- Of the DER, in crl_part.
-    bytes        BIGINT NOT NULL,
-    -- The SubjectPublicKeyInfo of the CA that signed it, and its name.
-    signer       {bytes},
-    issuer_name  {bytes},
-    issuer       TEXT NOT NULL,
-    -- In hexadecimal digits.
-    number       TEXT,
-    this_update  BIGINT,
-    next_update  BIGINT,
-    entries      BIGINT NOT NULL,
-    stale_policy {key} NOT NULL,
-    -- Null: it is uploaded.
-    url          TEXT,
-    etag         TEXT,
+    generation    BIGINT NOT NULL,
+    -- Of the DER, which is in crl_part.
+    bytes         BIGINT NOT NULL,
+    -- SHA-256 of the DER, in lower-case hexadecimal digits.
+    fingerprint   {key} NOT NULL,
+    -- The SubjectPublicKeyInfo of the CA that signed it.
+    signer        {bytes},
+    issuer        TEXT NOT NULL,
+    number        TEXT,
+    entries       BIGINT NOT NULL,
+    this_update   BIGINT,
+    next_update   BIGINT,
+    stale_policy  {key} NOT NULL,
+    -- Null: it is uploaded; so are all that follow.
+    url           TEXT,
+    etag          TEXT,
     last_modified TEXT,
-    fetched_at   BIGINT,
+    fetched_at    BIGINT,
     next_fetch_at BIGINT,
-    -- The last fetch, if it failed: a code, one sentence, and since when all have.
-    failure_code TEXT,
-    failure      TEXT,
+    -- Of the last fetch, if it failed: a code, one sentence, how many have in a row, and since when.
+    failure_code  TEXT,
+    failure       TEXT,
+    failures      BIGINT NOT NULL,
     failing_since BIGINT,
-    failures     BIGINT NOT NULL DEFAULT 0,
-    put_by       {key} NOT NULL,
-    put_at       BIGINT NOT NULL,
+    put_by        {key} NOT NULL,
+    put_at        BIGINT NOT NULL,
     PRIMARY KEY (deployment, id)
 );
 CREATE INDEX crl_by_next_fetch ON crl (next_fetch_at) WHERE next_fetch_at IS NOT NULL;
 
--- The DER of a CRL in parts of at most 64 KiB, for rows of other tables have no more.
+-- The DER of a CRL, in parts of at most 64 KiB: all other rows are as small.
 CREATE TABLE crl_part (
     deployment {key} NOT NULL,
     crl        {key} NOT NULL,

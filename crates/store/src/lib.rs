@@ -56,6 +56,10 @@ pub use model::certificate_change::CertificateChange;
 pub use model::clock::{Clock, SystemClock, Timestamp};
 pub use model::close_rate::{CloseRate, CloseRateError};
 pub use model::connection_limit::{ConnectionLimit, ConnectionLimitError, ConnectionLimits};
+pub use model::crl::{
+    CRL_BYTES_IN_ALL_MAX, CRLS_MAX, CrlContent, CrlFetchFailure, CrlFetching, CrlRevision, DeploymentCrl,
+    DueCrl, ServedCrl,
+};
 pub use model::crl_url::CrlUrl;
 pub use model::deployment::{Deployment, DeploymentRef};
 pub use model::deployment_spec::{DeploymentPatch, DeploymentSpec};
@@ -66,7 +70,7 @@ pub use model::fetch_conditions::FetchConditions;
 pub use model::host_suffix::{HostSuffix, HostSuffixError};
 pub use model::http_url::{HttpUrl, HttpUrlError};
 pub use model::id::{
-    AlertId, ChannelId, DeploymentId, Generation, IdError, NodeId, ProjectId, TrustScope, VersionId,
+    AlertId, ChannelId, CrlId, DeploymentId, Generation, IdError, NodeId, ProjectId, TrustScope, VersionId,
 };
 pub use model::mail_address::{MailAddress, MailAddressError};
 pub use model::mail_password::{MailPassword, MailPasswordError};

@@ -86,6 +86,10 @@ text_id! {
     /// An alert channel's id.
     ChannelId
 }
+text_id! {
+    /// A CRL's id, chosen by the operator; unique in its deployment.
+    CrlId
+}
 
 impl ProjectId {
     /// The project that always exists.

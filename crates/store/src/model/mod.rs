@@ -9,6 +9,7 @@ pub(crate) mod certificate_change;
 pub(crate) mod clock;
 pub(crate) mod close_rate;
 pub(crate) mod connection_limit;
+pub(crate) mod crl;
 pub(crate) mod crl_url;
 pub(crate) mod deployment;
 pub(crate) mod deployment_spec;

@@ -6,14 +6,16 @@ use sqlx::AnyConnection;
 use thiserror::Error;
 
 use crate::{
-    Boundaries, DeploymentId, FeedPosition, Generation, Replica, Store, StoreError,
+    Boundaries, DeploymentId, FeedPosition, Generation, Reader, Replica, Store, StoreError,
     replica::{
         db::{mark, set_mark},
         origin::StoreOrigin,
+        revocation_copy::{self, KnownInReplica, RevocationCopy},
         rows::{self, CopiedDeployment},
     },
     repo::{
-        boundary, deployment,
+        boundary,
+        deployment::{self, MarkedDeployment},
         feed::{self, FeedFingerprint},
         secret::of_the_program,
     },
@@ -21,6 +23,7 @@ use crate::{
 };
 
 const ONE_BY_ONE_MAX: usize = 20;
+const MARKS_AT_ONCE: usize = 200;
 
 /// Which side failed.
 #[derive(Debug, Error)]
@@ -71,7 +74,34 @@ impl Replica {
             Ok(feed::landmark(conn, mark).await? == landmark)
         };
         let is_of = async { store.snapshot().await?.run(there).await };
-        is_of.await.map_err(CopyError::Store)
+        Ok(is_of.await.map_err(CopyError::Store)? && !self.lacks_marks(store).await?)
+    }
+
+    /// Whether a deployment is there as of its last change, but not its revocations: a release before
+    /// has copied it, which knows none.
+    async fn lacks_marks(&self, store: &Store) -> Result<bool, CopyError> {
+        let snapshot = store.snapshot().await.map_err(CopyError::Store)?;
+        let mut last: Option<DeploymentId> = None;
+        loop {
+            let page = async |conn: &mut AnyConnection| {
+                deployment::marked_after(conn, last.as_ref(), MARKS_AT_ONCE).await
+            };
+            let there = snapshot.run(page).await.map_err(CopyError::Store)?;
+            let ids: Vec<_> = there.iter().map(|marked| marked.id.clone()).collect();
+            if ids.is_empty() {
+                return Ok(false);
+            }
+            let here = self.read().run(async |conn| deployment::marks_of(conn, &ids).await).await;
+            let lacks = |here: &MarkedDeployment| {
+                there.iter().any(|there| {
+                    (&there.id, there.generation) == (&here.id, here.generation) && there.mark != here.mark
+                })
+            };
+            if here.map_err(CopyError::Replica)?.iter().any(lacks) {
+                return Ok(true);
+            }
+            last = ids.last().cloned();
+        }
     }
 
     /// Copies changed boundaries, then these deployments or their removal: never allows more than
@@ -102,10 +132,10 @@ impl Replica {
             Ok((boundaries, copied, read))
         };
         // As a member: joining waits for this copy.
-        let read = async { store.snapshot_as_member().await?.run(read).await };
-        let (boundaries, copied, read) = read.await.map_err(CopyError::Store)?;
+        let snapshot = store.snapshot_as_member().await.map_err(CopyError::Store)?;
+        let (boundaries, mut copied, read) = snapshot.run(read).await.map_err(CopyError::Store)?;
         self.replace_boundaries(boundaries).await.map_err(CopyError::Replica)?;
-        self.write_copied(&copied, &read).await.map_err(CopyError::Replica)?;
+        self.write_copied(&mut copied, &read, snapshot).await?;
         let generation = |copied: &CopiedDeployment| match copied {
             CopiedDeployment::Whole(copy) => Some(copy.deployment.generation),
             CopiedDeployment::Gone(_) | CopiedDeployment::Unreadable(_) => None,
@@ -139,35 +169,89 @@ impl Replica {
             Ok((copied, SourceState { newest, mark: None, landmark: None }))
         };
         let (mut copied, read) = snapshot.run(read).await.map_err(CopyError::Store)?;
-        drop(snapshot);
         copied.extend(here.into_keys().map(CopiedDeployment::Gone));
         if !copied.is_empty() {
-            self.write_copied(&copied, &read).await.map_err(CopyError::Replica)?;
+            self.write_copied(&mut copied, &read, snapshot).await?;
         }
         Ok(last)
     }
 
     /// With a mark, neither it nor a deployment goes back: during a take-over two processes may
-    /// write. Without, all follows the store.
-    async fn write_copied(&self, copied: &[CopiedDeployment], read: &SourceState) -> Result<(), StoreError> {
+    /// write. Without, all follows the store. `snapshot`: what they were read from.
+    async fn write_copied(
+        &self,
+        copied: &mut [CopiedDeployment],
+        read: &SourceState,
+        snapshot: Reader,
+    ) -> Result<(), CopyError> {
+        // Others need no connection of the store while this disk is written.
+        let snapshot = copied.iter().any(CopiedDeployment::is_marked).then_some(snapshot);
         let write = async |conn: &mut AnyConnection| {
             let before = mark(conn).await?;
-            let mut erased = false;
-            for copied in copied {
-                if before.is_none() || !rows::is_older(conn, copied, read.newest).await? {
-                    erased |= rows::write(conn, copied).await?;
+            let (mut erased, mut left) = (false, Vec::new());
+            for (at, copied) in copied.iter().enumerate() {
+                if before.is_some() && rows::is_older(conn, copied, read.newest).await? {
+                    continue;
+                }
+                match copied {
+                    CopiedDeployment::Whole(copy)
+                        if revocation_copy::is_needed(conn, &copy.deployment).await? =>
+                    {
+                        left.push(at);
+                    }
+                    _ => erased |= rows::write(conn, copied).await?,
                 }
             }
-            if let Some(mark) = read.mark.filter(|mark| before.is_none_or(|before| *mark >= before)) {
-                set_mark(conn, mark).await?;
-                if let Some(landmark) = &read.landmark {
-                    feed::keep_only(conn, landmark).await?;
-                }
+            if left.is_empty() {
+                write_mark(conn, before, read).await?;
             }
-            Ok(erased)
+            Ok((erased, left))
         };
-        let erased = self.write(write).await?;
-        if erased { self.checkpoint().await } else { Ok(()) }
+        let (mut erased, left) = self.write(write).await.map_err(CopyError::Replica)?;
+        if let Some(snapshot) = snapshot.filter(|_| !left.is_empty()) {
+            for at in left {
+                erased |= self.write_with_revocations(&mut copied[at], read, &snapshot).await?;
+            }
+            let write = async |conn: &mut AnyConnection| {
+                let before = mark(conn).await?;
+                write_mark(conn, before, read).await
+            };
+            self.write(write).await.map_err(CopyError::Replica)?;
+        }
+        if erased { self.checkpoint().await.map_err(CopyError::Replica) } else { Ok(()) }
+    }
+
+    /// In a transaction of its own. Without its revocations a deployment must not be served.
+    async fn write_with_revocations(
+        &self,
+        copied: &mut CopiedDeployment,
+        read: &SourceState,
+        snapshot: &Reader,
+    ) -> Result<bool, CopyError> {
+        let write = async |conn: &mut AnyConnection| {
+            if mark(conn).await?.is_some() && rows::is_older(conn, copied, read.newest).await? {
+                return Ok(Ok(false));
+            }
+            let CopiedDeployment::Whole(copy) = &*copied else { return Ok(Ok(false)) };
+            let deployment = &copy.deployment;
+            let known = KnownInReplica::read(conn, &deployment.id).await?;
+            let lacking =
+                async |there: &mut AnyConnection| RevocationCopy::read(there, deployment, &known).await;
+            match snapshot.run(lacking).await {
+                Ok(lacking) => {
+                    let erased = rows::write(conn, copied).await?;
+                    lacking.write(conn, copied.id()).await?;
+                    Ok(Ok(erased))
+                }
+                Err(StoreError::Corrupt(_)) => {
+                    *copied = CopiedDeployment::Unreadable(copied.id().clone());
+                    Ok(Ok(rows::write(conn, copied).await?))
+                }
+                // Nothing is written yet.
+                Err(error) => Ok(Err(error)),
+            }
+        };
+        self.write(write).await.map_err(CopyError::Replica)?.map_err(CopyError::Store)
     }
 
     /// Generations of deployments after `after`, up to `to` if given.
@@ -221,6 +305,20 @@ impl Replica {
     }
 }
 
+async fn write_mark(
+    conn: &mut AnyConnection,
+    before: Option<Generation>,
+    read: &SourceState,
+) -> Result<(), StoreError> {
+    if let Some(mark) = read.mark.filter(|mark| before.is_none_or(|before| *mark >= before)) {
+        set_mark(conn, mark).await?;
+        if let Some(landmark) = &read.landmark {
+            feed::keep_only(conn, landmark).await?;
+        }
+    }
+    Ok(())
+}
+
 /// At once if many, unless one of them cannot be read.
 async fn page_rows(
     conn: &mut AnyConnection,
@@ -230,7 +328,7 @@ async fn page_rows(
         && ids.len() > ONE_BY_ONE_MAX
         && let Ok(found) = rows::between(conn, first, last).await
     {
-        return Ok(found.into_iter().map(CopiedDeployment::Whole).collect());
+        return Ok(found.into_iter().map(CopiedDeployment::whole).collect());
     }
     rows::each(conn, ids).await
 }

@@ -15,18 +15,27 @@ pub(crate) struct DeploymentCopy {
 }
 
 pub(crate) enum CopiedDeployment {
-    Whole(DeploymentCopy),
+    Whole(Box<DeploymentCopy>),
     Gone(DeploymentId),
     /// An earlier copy must not be served instead.
     Unreadable(DeploymentId),
 }
 
 impl CopiedDeployment {
+    pub(crate) fn whole(copy: DeploymentCopy) -> Self {
+        Self::Whole(Box::new(copy))
+    }
+
     pub(crate) fn id(&self) -> &DeploymentId {
         match self {
             Self::Whole(copy) => &copy.deployment.id,
             Self::Gone(id) | Self::Unreadable(id) => id,
         }
+    }
+
+    /// Whether it has revocations or CRLs.
+    pub(crate) fn is_marked(&self) -> bool {
+        matches!(self, Self::Whole(copy) if !copy.deployment.revocations.is_empty())
     }
 }
 
@@ -57,7 +66,7 @@ pub(crate) async fn each(
     for id in ids {
         copied.push(match between(conn, id, id).await {
             Ok(mut found) => {
-                found.pop().map_or_else(|| CopiedDeployment::Gone(id.clone()), CopiedDeployment::Whole)
+                found.pop().map_or_else(|| CopiedDeployment::Gone(id.clone()), CopiedDeployment::whole)
             }
             Err(StoreError::Corrupt(_)) => CopiedDeployment::Unreadable(id.clone()),
             Err(error) => return Err(error),
@@ -91,7 +100,10 @@ pub(crate) async fn is_older(
     Ok(there.is_some_and(|there| there > read))
 }
 
-/// Returns whether a key that was here is gone.
+/// Revocations and CRLs stay if there are any of the deployment; see [`RevocationCopy`]. Returns
+/// whether a key that was here is gone.
+///
+/// [`RevocationCopy`]: super::revocation_copy::RevocationCopy
 pub(crate) async fn write(conn: &mut AnyConnection, copied: &CopiedDeployment) -> Result<bool, StoreError> {
     let id = copied.id();
     let keys_before = version::with_key(conn, id).await?;
@@ -105,10 +117,14 @@ pub(crate) async fn write(conn: &mut AnyConnection, copied: &CopiedDeployment) -
             return Ok(!keys_before.is_empty());
         }
     };
-    sqlx::query("DELETE FROM deployment WHERE id = $1").bind(id.as_str()).execute(&mut *conn).await?;
+    match copy.deployment.revocations.is_empty() {
+        // With revocations and CRLs.
+        true => deployment::remove_row(conn, id).await?,
+        false => host::free(conn, id).await?,
+    }
     project::ensure(conn, &copy.deployment.project).await?;
     host::reassign(conn, &copy.deployment).await?;
-    deployment::write(conn, &copy.deployment).await?;
+    deployment::write_over(conn, &copy.deployment).await?;
     for (version, sealed_key) in &copy.versions {
         version::write(conn, version, sealed_key.clone()).await?;
     }

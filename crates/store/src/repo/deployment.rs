@@ -1,6 +1,6 @@
 use certward_pki::{DeviceIdentity, HostName, Profile};
 use sqlx::{
-    Any, AnyConnection,
+    Any, AnyConnection, AssertSqlSafe,
     any::{AnyArguments, AnyRow},
 };
 
@@ -8,7 +8,7 @@ use crate::{
     CloseRate, ConnectionLimit, ConnectionLimits, Deployment, DeploymentId, DeploymentSpec, Generation,
     HostTaken, ProjectId, Proxy, ProxyProtocol, Reader, RecordBytes, RevocationMark, SessionAge, StoreError,
     Timestamp, TlsState, Tx, UpstreamList,
-    engine::{lock, row},
+    engine::{lock, many_rows, row},
     model::tls_state,
     repo::{broker_trouble, ending, host, node, upstream_claim},
 };
@@ -301,8 +301,7 @@ pub(crate) async fn change_mark(
     random: impl IntoIterator<Item = [u8; 16]>,
     listed: i64,
 ) -> Result<(), StoreError> {
-    let row = sqlx::query("SELECT revocation_mark FROM deployment WHERE id = $1").bind(id.as_str());
-    let before = revocation_mark(&row.fetch_one(&mut *conn).await?)?;
+    let before = mark(conn, id).await?.unwrap_or_default();
     let mark = random.into_iter().fold(before, |mark, bytes| mark ^ bytes);
     sqlx::query(
         "UPDATE deployment SET revocation_mark = $2, revocation_count = revocation_count + $3 WHERE id = $1",
@@ -313,6 +312,63 @@ pub(crate) async fn change_mark(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// `None`: there is no deployment.
+pub(crate) async fn mark(
+    conn: &mut AnyConnection,
+    id: &DeploymentId,
+) -> Result<Option<RevocationMark>, StoreError> {
+    let query = sqlx::query("SELECT revocation_mark FROM deployment WHERE id = $1").bind(id.as_str());
+    query.fetch_optional(conn).await?.as_ref().map(revocation_mark).transpose()
+}
+
+/// Deployments with revocations or CRLs by id, after `after`; at most `limit`.
+pub(crate) async fn marked_after(
+    conn: &mut AnyConnection,
+    after: Option<&DeploymentId>,
+    limit: usize,
+) -> Result<Vec<MarkedDeployment>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, generation, revocation_mark FROM deployment WHERE revocation_mark IS NOT NULL AND id > $1
+         ORDER BY id LIMIT $2",
+    )
+    .bind(after.map_or("", DeploymentId::as_str))
+    .bind(row::bound(limit as u64))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(MarkedDeployment::read).collect()
+}
+
+/// Those of these ids that there are.
+pub(crate) async fn marks_of(
+    conn: &mut AnyConnection,
+    ids: &[DeploymentId],
+) -> Result<Vec<MarkedDeployment>, StoreError> {
+    let listed = many_rows::places(1, ids.len());
+    let sql = format!("SELECT id, generation, revocation_mark FROM deployment WHERE id IN ({listed})");
+    // Safe: numbers.
+    let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+    let rows = ids.iter().fold(query, |query, id| query.bind(id.as_str())).fetch_all(conn).await?;
+    rows.iter().map(MarkedDeployment::read).collect()
+}
+
+/// A change of a deployment, and its revocations and CRLs then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MarkedDeployment {
+    pub(crate) id: DeploymentId,
+    pub(crate) generation: Generation,
+    pub(crate) mark: RevocationMark,
+}
+
+impl MarkedDeployment {
+    fn read(row: &AnyRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row::deployment_id(row, "id")?,
+            generation: Generation(row::integer(row, "generation")?),
+            mark: revocation_mark(row)?,
+        })
+    }
 }
 
 fn stored_mark(mark: RevocationMark) -> Option<Vec<u8>> {
@@ -354,28 +410,58 @@ fn limits(row: &AnyRow) -> Result<ConnectionLimits, StoreError> {
     Ok(ConnectionLimits { at_once: limit("connections_max")?, per_second: limit("connection_rate_max")? })
 }
 
+/// The columns of a row that [`write`] sets.
+macro_rules! insert {
+    ($on_conflict:literal) => {
+        concat!(
+            "INSERT INTO deployment (id, project, created_at, born, generation, tls_state, tls_version, tls_deadline, ",
+            "tls_reason, revocation_mark, close_rate, name, upstream, ws_upstream, profile, proxy_protocol, ",
+            "proxy_identity, connections_max, connection_rate_max, record_bytes, max_session_age) ",
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
+            $on_conflict
+        )
+    };
+}
+
 /// For claimed hosts.
 pub(crate) async fn write(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
+    write_with(conn, insert!(""), deployment).await
+}
+
+/// As [`write`], in place of a row without hosts: what else refers to it stays.
+pub(crate) async fn write_over(conn: &mut AnyConnection, deployment: &Deployment) -> Result<(), StoreError> {
+    let sql = insert!(
+        " ON CONFLICT (id) DO UPDATE SET project = excluded.project, created_at = excluded.created_at,
+            born = excluded.born, generation = excluded.generation, tls_state = excluded.tls_state,
+            tls_version = excluded.tls_version, tls_deadline = excluded.tls_deadline,
+            tls_reason = excluded.tls_reason, revocation_mark = excluded.revocation_mark,
+            close_rate = excluded.close_rate, name = excluded.name, upstream = excluded.upstream,
+            ws_upstream = excluded.ws_upstream, profile = excluded.profile,
+            proxy_protocol = excluded.proxy_protocol, proxy_identity = excluded.proxy_identity,
+            connections_max = excluded.connections_max, connection_rate_max = excluded.connection_rate_max,
+            record_bytes = excluded.record_bytes, max_session_age = excluded.max_session_age"
+    );
+    write_with(conn, sql, deployment).await
+}
+
+async fn write_with(
+    conn: &mut AnyConnection,
+    sql: &'static str,
+    deployment: &Deployment,
+) -> Result<(), StoreError> {
     let tls = tls_state::Columns::of(&deployment.tls);
-    let query = sqlx::query(
-        "INSERT INTO deployment (id, project, created_at, born, generation,
-                                 tls_state, tls_version, tls_deadline, tls_reason,
-                                 revocation_mark, close_rate,
-                                 name, upstream, ws_upstream, profile, proxy_protocol, proxy_identity,
-                                 connections_max, connection_rate_max, record_bytes, max_session_age)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
-    )
-    .bind(deployment.id.as_str())
-    .bind(deployment.project.as_str())
-    .bind(deployment.created_at.0)
-    .bind(deployment.born.0)
-    .bind(deployment.generation.0)
-    .bind(tls.state)
-    .bind(tls.version)
-    .bind(tls.deadline)
-    .bind(tls.reason)
-    .bind(stored_mark(deployment.revocations))
-    .bind(CloseRate::number(deployment.close_rate));
+    let query = sqlx::query(sql)
+        .bind(deployment.id.as_str())
+        .bind(deployment.project.as_str())
+        .bind(deployment.created_at.0)
+        .bind(deployment.born.0)
+        .bind(deployment.generation.0)
+        .bind(tls.state)
+        .bind(tls.version)
+        .bind(tls.deadline)
+        .bind(tls.reason)
+        .bind(stored_mark(deployment.revocations))
+        .bind(CloseRate::number(deployment.close_rate));
     bind_spec(query, &deployment.spec).execute(&mut *conn).await?;
     host::write(conn, deployment).await
 }
@@ -422,7 +508,11 @@ async fn remove_with_endings(
 pub(crate) async fn remove(conn: &mut AnyConnection, id: &DeploymentId) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM node_count WHERE deployment = $1").bind(id.as_str()).execute(&mut *conn).await?;
     broker_trouble::remove_of(conn, id).await?;
-    // Cascades to hosts, versions and sealed keys.
+    remove_row(conn, id).await
+}
+
+/// Cascades to hosts, versions, sealed keys, devices, revocations and CRLs.
+pub(crate) async fn remove_row(conn: &mut AnyConnection, id: &DeploymentId) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM deployment WHERE id = $1").bind(id.as_str()).execute(conn).await?;
     Ok(())
 }

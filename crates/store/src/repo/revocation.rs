@@ -200,7 +200,9 @@ pub(crate) async fn since(
 ) -> Result<RevocationsRead, StoreError> {
     let listed = match deployment.revocations {
         mark if mark.is_empty() => mark,
-        mark => crl::revisions(conn, &deployment.id).await?.into_iter().fold(mark, |mark, (_, it)| mark ^ it),
+        mark => {
+            crl::revisions(conn, &deployment.id).await?.into_iter().fold(mark, |mark, (_, it)| mark ^ it.0)
+        }
     };
     let now = KnownRevocations { listed, newest: deployment.generation };
     let read = |rows, is_all| RevocationsRead { rows, is_all, known: now };
@@ -226,6 +228,16 @@ pub(crate) async fn since(
 
 fn marked(mark: RevocationMark, rows: &[ListedKey]) -> RevocationMark {
     rows.iter().fold(mark, |mark, row| mark ^ row.id)
+}
+
+/// What [`since`] would have read of these rows.
+pub(crate) async fn known(
+    conn: &mut AnyConnection,
+    deployment: &Deployment,
+) -> Result<KnownRevocations, StoreError> {
+    let revisions = crl::revisions(conn, &deployment.id).await?;
+    let listed = revisions.into_iter().fold(deployment.revocations, |mark, (_, it)| mark ^ it.0);
+    Ok(KnownRevocations { listed, newest: deployment.generation })
 }
 
 async fn after(
@@ -369,4 +381,37 @@ async fn write(
             .bind(revocation.revoked_at.0)
     })
     .await
+}
+
+/// Into a replica: without what is shown.
+pub(crate) async fn write_listed(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+    rows: &[ListedKey],
+) -> Result<(), StoreError> {
+    let insert =
+        "INSERT INTO revocation (deployment, id, generation, deny_key, kind, reason, revoked_by, revoked_at)";
+    many_rows::insert(conn, (insert, ""), 8, rows, |query, row| {
+        query
+            .bind(deployment.to_string())
+            .bind(row.id.to_vec())
+            .bind(row.generation.0)
+            .bind(row.key.0.to_vec())
+            .bind("")
+            .bind("")
+            .bind("")
+            .bind(0_i64)
+    })
+    .await
+}
+
+pub(crate) async fn remove_all(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM revocation WHERE deployment = $1")
+        .bind(deployment.as_str())
+        .execute(conn)
+        .await?;
+    Ok(())
 }
