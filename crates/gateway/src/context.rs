@@ -1,14 +1,15 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use certward_pki::HostName;
-use certward_store::{Clock, DeploymentId, DeploymentSpec, Store, StoreError};
+use certward_store::{Clock, DeploymentId, Store, StoreError};
 use rustls::{Error, server::danger::ClientCertVerifier};
 use tokio::time::Instant;
 
 use crate::{
     Deadlines, Listener,
     config::{
-        deployment_config::{DeploymentConfig, Trust},
+        client_check::{ClientCheck, TrustStamp},
+        deployment_config::{DeploymentConfig, Served, Trust},
         loader::{LoadStamp, Loader},
         read_gate::Gate,
         tls_config::TlsConfigFactory,
@@ -36,6 +37,7 @@ use crate::{
         registry::{Registration, Registry},
         relay::RelayLimits,
         session_ages::SessionAges,
+        stale_crls::StaleCrls,
     },
     upstream::{Upstreams, broker_health::BrokerHealth},
 };
@@ -59,6 +61,7 @@ pub(crate) struct NodeContext {
     pub(crate) paced_closes: PacedCloses,
     pub(crate) session_ages: SessionAges,
     pub(crate) client_ends: ClientEnds,
+    pub(crate) stale_crls: StaleCrls,
     pub(crate) devices: Arc<DeviceRegister>,
     pub(crate) failures: Arc<Failures>,
     pub(crate) metrics: Arc<Metrics>,
@@ -184,38 +187,43 @@ impl NodeContext {
     }
 
     /// Whether a registered connection may stay. Usually nothing changed since its handshake began.
-    pub(crate) async fn may_enter(&self, member: &Registration, tls: &Tls, began: &RoutedDeployment) -> bool {
-        self.loader.is_unchanged(&began.deployment, began.stamp) || self.may_stay(member, tls).await
+    pub(crate) async fn may_enter(
+        &self,
+        member: &Registration,
+        tls: &Tls,
+        began: &RoutedDeployment,
+    ) -> Result<(), ClosedReason> {
+        match self.loader.is_unchanged(&began.deployment, began.stamp) {
+            true => Ok(()),
+            false => self.may_stay(member, tls).await,
+        }
     }
 
-    /// Whether it may stay under current trust. Not called because the store is unavailable.
-    pub(crate) async fn may_stay(&self, member: &Registration, tls: &Tls) -> bool {
+    /// Whether it may stay under current trust; `Err`: why it must end. Not called because the store
+    /// is unavailable.
+    pub(crate) async fn may_stay(&self, member: &Registration, tls: &Tls) -> Result<(), ClosedReason> {
         let entry = self.loader.get(member.deployment()).await;
         if let DeploymentConfig::Served(served) = &*entry
             && member.is_of_another(&served.reference)
         {
-            return false;
+            return Err(ClosedReason::Untrusted);
         }
         match entry.trust() {
+            Trust::NoClient => return Err(ClosedReason::Deleted),
             // Trust changed, so unknown trust is refused.
-            Trust::Unknown | Trust::NoClient => false,
-            Trust::Scope(scope, _) if scope == member.scope() => true,
-            Trust::Scope(scope, verifier) => {
-                let trusted = verifier.is_none_or(|verifier| self.verify_client(verifier, tls).is_ok());
-                if trusted {
-                    member.move_to(scope);
+            Trust::Unknown => return Err(ClosedReason::Untrusted),
+            Trust::Scope(scope, Some(check)) => {
+                self.verify_client(check, tls).map_err(|refusal| ClosedReason::of_refusal(&refusal))?;
+                // The broker may know it by a name of an earlier identity.
+                if check.revocations().is_some_and(|revocations| member.handle().is_denied(revocations.get()))
+                {
+                    return Err(ClosedReason::Revoked);
                 }
-                trusted
+                member.move_to(TrustStamp::new(scope, Some(check)));
             }
+            Trust::Scope(scope, None) => member.move_to(TrustStamp::new(scope, None)),
         }
-    }
-
-    /// Why a session that may not stay ends.
-    pub(crate) async fn why_not(&self, member: &Registration) -> ClosedReason {
-        match self.loader.get(member.deployment()).await.trust() {
-            Trust::NoClient => ClosedReason::Deleted,
-            Trust::Unknown | Trust::Scope(..) => ClosedReason::Untrusted,
-        }
+        Ok(())
     }
 
     /// Of a session whose certificate has ended: whether its deployment verifies clients.
@@ -226,9 +234,11 @@ impl NodeContext {
         }
     }
 
-    /// What ends a session in time: its age, and the end of its certificate.
-    pub(crate) fn note_bounds(&self, member: &Registration, spec: &DeploymentSpec) {
+    /// What ends a session in time: its age, the end of its certificate, and of CRLs.
+    pub(crate) fn note_bounds(&self, member: &Registration, Served { spec, identity, .. }: &Served) {
         self.session_ages.note(member.deployment(), spec.max_session_age, self.began.elapsed());
+        let revocations = identity.verifier.as_ref().and_then(|check| check.revocations());
+        self.stale_crls.note(member.deployment(), revocations.map(Arc::as_ref), self.clock.now());
         let not_after = member.handle().client.as_ref().map(|client| client.not_after);
         self.client_ends.note(member.deployment(), not_after);
     }
@@ -237,19 +247,16 @@ impl NodeContext {
     pub(crate) async fn end_in_time(&self) {
         self.session_ages.end_due(&self.registry, self.began.elapsed()).await;
         self.client_ends.verify_ended(&self.registry, self.clock.now()).await;
+        self.stale_crls.verify_stale(&self.registry, self.clock.now()).await;
     }
 
     /// rustls does not verify on resumption, and trust may have changed.
-    pub(crate) fn verify_client(
-        &self,
-        verifier: &Arc<dyn ClientCertVerifier>,
-        tls: &Tls,
-    ) -> Result<(), Error> {
+    pub(crate) fn verify_client(&self, check: &ClientCheck, tls: &Tls) -> Result<(), Error> {
         let Some([leaf, intermediates @ ..]) = tls.peer_certificates() else {
             return Err(Error::NoCertificatesPresented);
         };
         let now = self.tls_configs.now().ok_or(Error::FailedToGetCurrentTime)?;
-        verifier.verify_client_cert(leaf, intermediates, now).map(|_| ())
+        check.verify_client_cert(leaf, intermediates, now).map(|_| ())
     }
 
     /// Rounded down: a connection keeps it in four bytes.

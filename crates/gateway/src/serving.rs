@@ -164,6 +164,7 @@ async fn evict_unused(context: Arc<NodeContext>, shutdown: CancellationToken) {
         context.registry.sweep(now);
         context.session_ages.sweep(&context.registry);
         context.client_ends.sweep(&context.registry);
+        context.stale_crls.sweep(&context.registry);
         context.upstreams.sweep(now);
         context.broker_health.sweep(now);
         Ok::<_, Infallible>(())

@@ -31,7 +31,7 @@ use crate::{
     routing::boundaries::BoundaryIndex,
     session::{
         client_ends::ClientEnds, handshake_queue::HandshakeQueues, paced_closes::PacedCloses,
-        relay::RelayLimits, session_ages::SessionAges,
+        relay::RelayLimits, session_ages::SessionAges, stale_crls::StaleCrls,
     },
     sync::{
         backoff::until_done,
@@ -205,6 +205,7 @@ impl Bound {
             paced_closes: PacedCloses::default(),
             session_ages: SessionAges::default(),
             client_ends: ClientEnds::new(settings.expired_sessions),
+            stale_crls: StaleCrls::default(),
             devices: Arc::clone(&inner.devices),
             failures: Arc::clone(&inner.failures),
             metrics: Arc::clone(&inner.metrics),

@@ -1,10 +1,14 @@
 use std::{sync::Arc, time::Duration};
 
 use certward_store::{Deployment, DeploymentRef, DeploymentSpec, Generation, TrustScope, VersionId};
-use rustls::server::danger::ClientCertVerifier;
 use tokio::time::Instant;
 
-use crate::{config::tls_config::Identity, sync::membership::Epoch};
+use crate::{
+    config::{
+        client_check::ClientCheck, deployment_revocations::DeploymentRevocations, tls_config::Identity,
+    },
+    sync::membership::Epoch,
+};
 
 /// How this node handles a deployment's connections: immutable, replaced as a whole.
 #[derive(Debug)]
@@ -61,14 +65,14 @@ pub(crate) enum KnownTrust {
     /// No device is trusted: the certificate is deleted, or the client trust is invalid.
     NoClient,
     /// The client trust could be built, the bundle could not.
-    Scope { scope: TrustScope, verifier: Option<Arc<dyn ClientCertVerifier>> },
+    Scope { scope: TrustScope, verifier: Option<Arc<ClientCheck>> },
 }
 
 /// Which live connections may stay.
 #[derive(Debug)]
 pub(crate) enum Trust<'a> {
     /// Those of this scope; in two-way also those the verifier accepts; in one-way all.
-    Scope(TrustScope, Option<&'a Arc<dyn ClientCertVerifier>>),
+    Scope(TrustScope, Option<&'a Arc<ClientCheck>>),
     Unknown,
     NoClient,
 }
@@ -84,6 +88,14 @@ impl DeploymentConfig {
                 KnownTrust::NoClient => Trust::NoClient,
                 KnownTrust::Scope { scope, verifier } => Trust::Scope(*scope, verifier.as_ref()),
             },
+        }
+    }
+
+    /// As of its reading, if it verifies clients.
+    pub(crate) fn revocations(&self) -> Option<&Arc<DeploymentRevocations>> {
+        match self.trust() {
+            Trust::Scope(_, Some(verifier)) => verifier.revocations(),
+            Trust::Scope(_, None) | Trust::Unknown | Trust::NoClient => None,
         }
     }
 

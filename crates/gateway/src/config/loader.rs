@@ -24,6 +24,7 @@ use tokio::{sync::Mutex, time::timeout};
 use crate::{
     config::{
         deployment_config::{DeploymentConfig, Fallback, KnownTrust, Refusal, Refused, Served},
+        deployment_revocations::DeploymentRevocations,
         read_gate::{Gate, Moment},
         tls_config::{Identity, TlsConfigFactory},
         trust_age::TrustAge,
@@ -506,17 +507,27 @@ impl Loader {
         let Some(AssignedCertificate { newest, fallback }) = certificate else {
             return Ok(refused(Refusal::NoCertificate, KnownTrust::NoClient).into());
         };
-        let reason = match self.identity(reader, newest, before).await? {
+        let verifies_clients =
+            |version: Option<&Version>| version.is_some_and(|version| !version.client_cas.is_empty());
+        // Whichever version is served: the newest revocations.
+        let revocations = match verifies_clients(Some(newest)) || verifies_clients(fallback.as_ref()) {
+            true => {
+                let before = before.and_then(DeploymentConfig::revocations);
+                DeploymentRevocations::read(reader, deployment, before).await?
+            }
+            false => None,
+        };
+        let reason = match self.identity(reader, newest, revocations.as_ref(), before).await? {
             Ok(identity) => {
                 return Ok(DeploymentConfig::Served(Served::new(deployment, identity, None)).into());
             }
             Err(reason) => reason,
         };
         let fallback = match fallback {
-            Some(fallback) => self.identity(reader, fallback, before).await?.ok(),
+            Some(fallback) => self.identity(reader, fallback, revocations.as_ref(), before).await?.ok(),
             None => None,
         };
-        let entry = refused(Refusal::Unservable(reason.clone()), self.trust_of(newest));
+        let entry = refused(Refusal::Unservable(reason.clone()), self.trust_of(newest, revocations));
         Ok(Built { entry, fallback: fallback.map(|identity| (identity, reason)) })
     }
 
@@ -525,14 +536,22 @@ impl Loader {
         &self,
         reader: &Reader,
         version: &Version,
+        revocations: Option<&Arc<DeploymentRevocations>>,
         before: Option<&DeploymentConfig>,
     ) -> Result<Result<Arc<Identity>, String>, StoreError> {
-        if let Some(identity) = served_already(version, before) {
-            return Ok(Ok(Arc::clone(identity)));
-        }
-        let built = self.build_identity(reader, version).await;
-        self.metrics.loaded(matches!(built, Ok(Ok(_))));
-        Ok(built?.map(Arc::new))
+        let identity = match served_already(version, before) {
+            Some(identity) => Arc::clone(identity),
+            None => {
+                let built = self.build_identity(reader, version).await;
+                self.metrics.loaded(matches!(built, Ok(Ok(_))));
+                match built? {
+                    Ok(identity) => Arc::new(identity),
+                    Err(reason) => return Ok(Err(reason)),
+                }
+            }
+        };
+        let identity = identity.with_revocations(revocations, &self.tls_configs);
+        Ok(identity.map_err(|unservable| unservable.to_string()))
     }
 
     async fn build_identity(
@@ -550,14 +569,15 @@ impl Loader {
     }
 
     /// Live connections are still checked by it.
-    fn trust_of(&self, version: &Version) -> KnownTrust {
+    fn trust_of(&self, version: &Version, revocations: Option<Arc<DeploymentRevocations>>) -> KnownTrust {
         let scope = version.trust_scope;
         if version.client_cas.is_empty() {
             return KnownTrust::Scope { scope, verifier: None };
         }
         let cas = version.client_cas.iter().map(|der| der.clone().into()).collect();
-        match ClientTrust::new(cas).and_then(|trust| trust.verifier(self.tls_configs.provider())) {
-            Ok(verifier) => KnownTrust::Scope { scope, verifier: Some(verifier) },
+        let check = |trust: ClientTrust| self.tls_configs.client_check(&trust, scope, revocations);
+        match ClientTrust::new(cas).and_then(check) {
+            Ok(check) => KnownTrust::Scope { scope, verifier: Some(Arc::new(check)) },
             Err(_) => KnownTrust::NoClient,
         }
     }

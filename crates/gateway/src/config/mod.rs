@@ -1,6 +1,8 @@
 //! The TLS configuration of each deployment: read, built and cached.
 
+pub(crate) mod client_check;
 pub(crate) mod deployment_config;
+pub(crate) mod deployment_revocations;
 pub(crate) mod loader;
 pub(crate) mod read_gate;
 pub(crate) mod ticket_keys;

@@ -10,7 +10,10 @@ use rustls::{
     CipherSuite, NoKeyLog, ServerConfig,
     compress::CompressionCache,
     crypto::{CryptoProvider, aws_lc_rs},
-    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{
+        NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier,
+        danger::ClientCertVerifier,
+    },
     sign::{CertifiedKey, SingleCertAndKey},
     time_provider::TimeProvider,
 };
@@ -20,6 +23,8 @@ use thiserror::Error;
 use crate::{
     Protocol,
     config::{
+        client_check::{ClientCheck, TrustStamp},
+        deployment_revocations::DeploymentRevocations,
         tickets::{KeyRing, ScopedTickets},
         verified_chains::VerifiedChains,
     },
@@ -29,7 +34,7 @@ use crate::{
 pub(crate) struct Identity {
     pub(crate) version: VersionId,
     pub(crate) trust_scope: TrustScope,
-    pub(crate) verifier: Option<Arc<dyn ClientCertVerifier>>,
+    pub(crate) verifier: Option<Arc<ClientCheck>>,
     /// What it verifies against.
     pub(crate) client_trust: Option<Arc<ClientTrust>>,
     mqtts: Arc<ServerConfig>,
@@ -61,6 +66,34 @@ impl Identity {
                 Arc::new(wss)
             }),
         }
+    }
+
+    /// The same material with these revocations, if it verifies clients.
+    pub(crate) fn with_revocations(
+        self: &Arc<Self>,
+        revocations: Option<&Arc<DeploymentRevocations>>,
+        factory: &TlsConfigFactory,
+    ) -> Result<Arc<Self>, Unservable> {
+        let Some(verifier) = &self.verifier else { return Ok(Arc::clone(self)) };
+        if verifier.revocations().map(Arc::as_ptr) == revocations.map(Arc::as_ptr) {
+            return Ok(Arc::clone(self));
+        }
+        let verifier = Arc::new(verifier.with(revocations.cloned()));
+        let (resolver, tickets) = (Arc::clone(&self.mqtts.cert_resolver), Arc::clone(&self.mqtts.ticketer));
+        let mqtts = factory.config(resolver, Some(Arc::<ClientCheck>::clone(&verifier)), tickets)?;
+        Ok(Arc::new(Self {
+            version: self.version,
+            trust_scope: self.trust_scope,
+            verifier: Some(verifier),
+            client_trust: self.client_trust.clone(),
+            mqtts: Arc::new(mqtts),
+            wss: OnceLock::new(),
+        }))
+    }
+
+    /// What its sessions are verified by.
+    pub(crate) fn stamp(&self) -> TrustStamp {
+        TrustStamp::new(self.trust_scope, self.verifier.as_deref())
     }
 
     /// For records of at most `record_bytes` of plaintext.
@@ -139,27 +172,40 @@ impl TlsConfigFactory {
             .map_err(Unservable::Key)?;
         let certified = Arc::new(CertifiedKey::new(chain, key));
         let verifier = match &material.client_trust {
-            Some(trust) => Some(self.chains.remembering(trust.verifier(&self.provider)?, trust_scope)),
+            Some(trust) => Some(Arc::new(self.client_check(trust, trust_scope, None)?)),
             None => None,
         };
         let tickets = Arc::new(ScopedTickets::new(Arc::clone(&self.ring), trust_scope));
-        let mqtts = self.config(certified, verifier.clone(), tickets)?;
+        let resolver = Arc::new(SingleCertAndKey::from(certified));
+        let mqtts = self.config(resolver, verifier.clone(), tickets)?;
         let client_trust = material.client_trust.clone().map(Arc::new);
         let (mqtts, wss) = (Arc::new(mqtts), OnceLock::new());
         Ok(Identity { version, trust_scope, verifier, client_trust, mqtts, wss })
     }
 
+    pub(crate) fn client_check(
+        &self,
+        trust: &ClientTrust,
+        scope: TrustScope,
+        revocations: Option<Arc<DeploymentRevocations>>,
+    ) -> Result<ClientCheck, ClientTrustError> {
+        let paths = self.chains.remembering(trust.verifier(&self.provider)?, scope);
+        Ok(ClientCheck::new(paths, revocations))
+    }
+
     fn config(
         &self,
-        certified: Arc<CertifiedKey>,
-        verifier: Option<Arc<dyn ClientCertVerifier>>,
-        tickets: Arc<ScopedTickets>,
+        resolver: Arc<dyn ResolvesServerCert>,
+        verifier: Option<Arc<ClientCheck>>,
+        tickets: Arc<dyn ProducesTickets>,
     ) -> Result<ServerConfig, Unservable> {
         let builder = ServerConfig::builder_with_details(Arc::clone(&self.provider), Arc::clone(&self.time))
             .with_protocol_versions(rustls::DEFAULT_VERSIONS)?;
-        let verifier = verifier.unwrap_or_else(|| Arc::clone(&self.no_client_auth));
-        let builder = builder.with_client_cert_verifier(verifier);
-        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        let verifier: Arc<dyn ClientCertVerifier> = match verifier {
+            Some(verifier) => verifier,
+            None => Arc::clone(&self.no_client_auth),
+        };
+        let mut config = builder.with_client_cert_verifier(verifier).with_cert_resolver(resolver);
         // Tickets are bound to a trust scope, session ids are not.
         config.session_storage = Arc::<NoServerSessionStorage>::clone(&self.session_storage);
         config.cert_compression_cache = Arc::clone(&self.no_compression);

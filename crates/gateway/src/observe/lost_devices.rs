@@ -19,6 +19,8 @@ enum ChangeEffect {
     Untrusted,
     Expired,
     Deleted,
+    Revoked,
+    RevocationUnknown,
 }
 
 impl LostDevices {
@@ -27,6 +29,8 @@ impl LostDevices {
             ClosedReason::Untrusted => ChangeEffect::Untrusted,
             ClosedReason::Expired => ChangeEffect::Expired,
             ClosedReason::Deleted => ChangeEffect::Deleted,
+            ClosedReason::Revoked => ChangeEffect::Revoked,
+            ClosedReason::RevocationUnknown => ChangeEffect::RevocationUnknown,
             _ => return,
         };
         self.0.lock().count(&(deployment.clone(), effect), now, || ());
@@ -58,6 +62,14 @@ impl LostDevices {
                 ChangeEffect::Deleted => tracing::warn!(
                     deployment.id = %deployment, count,
                     "devices were disconnected: the certificate was deleted"
+                ),
+                ChangeEffect::Revoked => tracing::warn!(
+                    deployment.id = %deployment, count,
+                    "devices were disconnected: their certificates are revoked"
+                ),
+                ChangeEffect::RevocationUnknown => tracing::warn!(
+                    deployment.id = %deployment, count,
+                    "devices were disconnected: a CRL that must be current is stale"
                 ),
             }
         }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use certward_pki::ClientRefusal;
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
+use rustls::Error;
 
 macro_rules! reasons {
     ($(#[doc = $doc:literal] $list:ident { $($reason:ident $name:literal,)+ })+) => { $(
@@ -41,6 +43,8 @@ reasons! {
         IdentityRefused "identity_refused",
         Idle "idle",
         Requested "requested",
+        RevocationUnknown "revocation_unknown",
+        Revoked "revoked",
         SessionAge "session_age",
         Shutdown "shutdown",
         TlsError "tls_error",
@@ -76,5 +80,17 @@ reasons! {
         UpstreamConnects "upstream_connects",
         OpenFiles "open_files",
         SourcePorts "source_ports",
+    }
+}
+
+impl ClosedReason {
+    /// Of a live session whose client is not verified again.
+    pub(crate) fn of_refusal(refusal: &Error) -> Self {
+        let Error::InvalidCertificate(refusal) = refusal else { return Self::Untrusted };
+        match ClientRefusal::of(refusal) {
+            ClientRefusal::Revoked => Self::Revoked,
+            ClientRefusal::RevocationUnknown => Self::RevocationUnknown,
+            _ => Self::Untrusted,
+        }
     }
 }

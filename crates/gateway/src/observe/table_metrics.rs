@@ -11,7 +11,7 @@ use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, metri
 use crate::{accept::admission::Doorkeeper, sync::follower::Follower};
 
 /// All tables; `replica_pending` is 0 without a replica.
-const TABLES: [&str; 26] = [
+const TABLES: [&str; 27] = [
     "addresses",
     "boundaries",
     "brokers",
@@ -33,6 +33,7 @@ const TABLES: [&str; 26] = [
     "proofs",
     "replica_pending",
     "session_ages",
+    "stale_crls",
     "ticket_keys",
     "unfinished_connections",
     "unknown_hosts",
@@ -86,6 +87,7 @@ impl TableMetrics {
             follower.scheduled(),
             follower.replicator.as_ref().map_or(0, |replicator| replicator.len()),
             context.session_ages.len(),
+            context.stale_crls.len(),
             context.tls_configs.ticket_keys(),
             self.doorkeeper.unfinished(),
             context.warmup.len(),

@@ -80,6 +80,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::config::client_check::TrustStamp;
     use crate::session::{
         client_facts::ClientFacts,
         registry::{Entrant, Registration},
@@ -102,7 +103,7 @@ mod tests {
 
         fn enter(&self, deployment: &str, not_after: Option<i64>) -> Registration {
             let client = not_after.map(|not_after| Box::new(ClientFacts { keys: None, not_after }));
-            let entrant = Entrant { scope: TrustScope([0; 16]), client, began: 0 };
+            let entrant = Entrant { stamp: TrustStamp::new(TrustScope([0; 16]), None), client, began: 0 };
             let session = self.registry.enter(id(deployment), entrant);
             self.ends.note(session.deployment(), not_after);
             session

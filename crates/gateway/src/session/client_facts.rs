@@ -1,4 +1,4 @@
-use certward_pki::{DenyKeys, DeviceIdentity, validity};
+use certward_pki::{DenyKeys, DeviceIdentity, Revocations, validity};
 
 use crate::io::tls::Tls;
 
@@ -21,6 +21,11 @@ impl ClientFacts {
             keys: DenyKeys::of(end_entity, identity),
             not_after: validity([end_entity]).map_or(i64::MIN, |valid| *valid.end()),
         }))
+    }
+
+    /// One that cannot be read has to verify itself.
+    pub(crate) fn is_denied(&self, revocations: &Revocations) -> bool {
+        self.keys.as_ref().is_none_or(|keys| revocations.denies(keys))
     }
 }
 

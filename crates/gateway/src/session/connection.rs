@@ -88,7 +88,7 @@ async fn open(context: Arc<NodeContext>, arrival: Arrival) -> Option<RelaySessio
         Ok(in_time) => in_time.unwrap_or_else(|_| Err(Failed::silent(Cause::Timeout))),
         Err(Displaced) => Err(Failed::silent(Cause::Displaced)),
     };
-    let Established { mut tls, client, opening, destination, offer, scope } = match outcome {
+    let Established { mut tls, client, opening, destination, offer, stamp } = match outcome {
         Ok(outcome) => outcome,
         Err(Failed { cause, closing_alert }) => {
             if probe.is_none() {
@@ -109,13 +109,12 @@ async fn open(context: Arc<NodeContext>, arrival: Arrival) -> Option<RelaySessio
     let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
     context.metrics.handshake(listener.protocol, tls.version(), resumed, began.elapsed());
 
-    let DeploymentConfig::Served(Served { reference, spec, identity, .. }) = &*destination.entry else {
-        return None;
-    };
+    let DeploymentConfig::Served(served) = &*destination.entry else { return None };
+    let Served { reference, spec, identity, .. } = served;
     let client_facts = ClientFacts::of(&tls, spec.proxy.identity);
-    let arrived = Entrant { scope, client: client_facts, began: context.uptime_seconds() };
+    let arrived = Entrant { stamp, client: client_facts, began: context.uptime_seconds() };
     let member = context.registry.enter(destination.deployment.clone(), arrived);
-    context.note_bounds(&member, spec);
+    context.note_bounds(&member, served);
     let pending = PendingSession {
         context: &context,
         listener: &listener,
@@ -283,9 +282,7 @@ impl<'a> PendingSession<'a> {
     /// Connects after the first bytes, and takes the connection's place.
     async fn admit_and_connect(&mut self) -> Result<(TcpStream, ConnectionPlace), SetupError> {
         // Registered first: a change since the lookup is visible now or sends a signal.
-        if !self.context.may_enter(&self.member, &self.tls, self.destination).await {
-            return Err(ClosedReason::Untrusted.into());
-        }
+        self.context.may_enter(&self.member, &self.tls, self.destination).await?;
         // Only a verified client is known to be a device.
         let is_verified = self.tls.peer_certificates().is_some();
         if is_verified {
@@ -390,10 +387,7 @@ async fn handle_signal(
         ConnectionSignal::Expired if context.has_ended(member, tls).await => Err(ClosedReason::Expired),
         // It overrides the others.
         ConnectionSignal::Verify | ConnectionSignal::Turn | ConnectionSignal::Expired => {
-            match context.may_stay(member, tls).await {
-                true => Ok(()),
-                false => Err(context.why_not(member).await),
-            }
+            context.may_stay(member, tls).await
         }
         ConnectionSignal::Aged => Err(ClosedReason::SessionAge),
         ConnectionSignal::Requested => Err(ClosedReason::Requested),
@@ -507,6 +501,8 @@ impl RelaySession {
             ClosedReason::Deleted
                 | ClosedReason::Expired
                 | ClosedReason::Requested
+                | ClosedReason::RevocationUnknown
+                | ClosedReason::Revoked
                 | ClosedReason::SessionAge
                 | ClosedReason::Shutdown
                 | ClosedReason::Untrusted

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use certward_pki::{ClientCertificate, ClientOffer};
-use certward_store::{RecordBytes, TrustScope};
+use certward_store::RecordBytes;
 use rustls::{
     AlertDescription, Error, HandshakeKind, PeerMisbehaved, ProtocolVersion,
     server::{AcceptedAlert, Acceptor},
@@ -12,7 +12,10 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, time::Instant};
 
 use crate::{
     Listener, Protocol,
-    config::deployment_config::{DeploymentConfig, Refusal, Served},
+    config::{
+        client_check::TrustStamp,
+        deployment_config::{DeploymentConfig, Refusal, Served},
+    },
     context::{NodeContext, Route, RoutedDeployment},
     io::{
         fair_share::FairShare,
@@ -33,7 +36,7 @@ pub(crate) struct Established {
     pub(crate) destination: RoutedDeployment,
     pub(crate) offer: Option<Arc<ClientOffer>>,
     /// As read before the handshake.
-    pub(crate) scope: TrustScope,
+    pub(crate) stamp: TrustStamp,
 }
 
 pub(crate) struct Failed {
@@ -75,7 +78,7 @@ pub(crate) async fn perform(
         Ok(served) => served,
         Err(rejected) => return Err(rejected.into_failed(client)),
     };
-    let scope = served.identity.trust_scope;
+    let stamp = served.identity.stamp();
     if let Some(probe) = probe {
         probe.report(Used {
             deployment: destination.deployment.clone(),
@@ -113,7 +116,7 @@ pub(crate) async fn perform(
     // It may be large, and the device slow.
     drop(bytes);
     let (tls, client, opening) = finish(context, served, tls, client, queue, answered, seen).await?;
-    Ok(Established { tls, client, opening, destination, offer, scope })
+    Ok(Established { tls, client, opening, destination, offer, stamp })
 }
 
 struct Rejected(Cause, AlertDescription);
@@ -232,7 +235,11 @@ async fn finish(
     {
         seen.client_certificate = refused;
         let mut bytes = opening.held;
-        bytes.append(&mut close_notify(&mut tls));
+        bytes.append(&mut match &error {
+            // As a full handshake would end; and a client forgets the session (RFC 5246 §7.2.2).
+            Error::InvalidCertificate(refusal) => tls.into_alert(refusal.clone().into()),
+            _ => close_notify(&mut tls),
+        });
         return Err(Failed::alert(Cause::from(&error), bytes, client));
     }
     Ok((tls, client, opening))

@@ -17,5 +17,6 @@ pub(crate) mod registry;
 pub(crate) mod relay;
 pub(crate) mod session_ages;
 pub(crate) mod session_facts;
+pub(crate) mod stale_crls;
 pub(crate) mod token_bucket;
 pub(crate) mod web_socket;

@@ -168,6 +168,7 @@ mod tests {
     use tokio::time::{advance, sleep};
 
     use super::*;
+    use crate::config::client_check::TrustStamp;
     use crate::session::registry::{Entrant, Registration, Registry};
 
     const D: &str = "d";
@@ -183,7 +184,8 @@ mod tests {
         }
 
         fn sessions(&self, count: usize) -> Vec<Registration> {
-            let entrant = || Entrant { scope: TrustScope([0; 16]), client: None, began: 0 };
+            let entrant =
+                || Entrant { stamp: TrustStamp::new(TrustScope([0; 16]), None), client: None, began: 0 };
             (0..count).map(|_| self.registry.enter(id(), entrant())).collect()
         }
 

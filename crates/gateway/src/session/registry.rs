@@ -15,12 +15,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use certward_store::{ConnectionLimits, DeploymentId, DeploymentRef, TrustScope};
+use certward_pki::Revocations;
+use certward_store::{ConnectionLimits, DeploymentId, DeploymentRef};
 use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{task::yield_now, time::Instant};
 
 use crate::{
+    config::client_check::TrustStamp,
     devices::hourly_offers::HourlyOffers,
     observe::{cause::Cause, metrics::Metrics},
     session::{client_facts::ClientFacts, session_facts::SessionFacts, token_bucket::TokenBucket},
@@ -58,7 +60,7 @@ struct DeploymentConnections {
 
 #[derive(Debug)]
 pub(crate) struct ConnectionHandle {
-    scope: Mutex<TrustScope>,
+    stamp: Mutex<TrustStamp>,
     /// `None` without a client certificate.
     pub(crate) client: Option<Box<ClientFacts>>,
     /// When its handshake ended: see `NodeContext::uptime_seconds`.
@@ -75,7 +77,7 @@ pub(crate) struct ConnectionHandle {
 #[derive(Debug)]
 pub(crate) struct Entrant {
     /// As read before the handshake.
-    pub(crate) scope: TrustScope,
+    pub(crate) stamp: TrustStamp,
     /// See [`ConnectionHandle`].
     pub(crate) client: Option<Box<ClientFacts>>,
     /// See [`ConnectionHandle`].
@@ -145,9 +147,9 @@ impl Registry {
     }
 
     pub(crate) fn enter(self: &Arc<Self>, deployment: DeploymentId, entrant: Entrant) -> Registration {
-        let Entrant { scope, client, began } = entrant;
+        let Entrant { stamp, client, began } = entrant;
         let live = Arc::new(ConnectionHandle {
-            scope: Mutex::new(scope),
+            stamp: Mutex::new(stamp),
             client,
             began,
             signal: AtomicU8::new(QUIET),
@@ -185,8 +187,22 @@ impl Registry {
         self.shards.iter().map(of_shard).sum()
     }
 
-    pub(crate) async fn verify_outside(&self, deployment: &DeploymentId, scope: TrustScope) {
-        self.signal(deployment, ConnectionSignal::Verify, |live| *lock(&live.scope) != scope).await;
+    /// Those that were verified by another trust, and those that are revoked.
+    pub(crate) async fn verify_outside(
+        &self,
+        deployment: &DeploymentId,
+        stamp: TrustStamp,
+        revocations: Option<&Revocations>,
+    ) {
+        let is_concerned = |live: &ConnectionHandle| {
+            *lock(&live.stamp) != stamp || revocations.is_some_and(|revocations| live.is_denied(revocations))
+        };
+        self.signal(deployment, ConnectionSignal::Verify, is_concerned).await;
+    }
+
+    /// Those with a client certificate.
+    pub(crate) async fn verify_clients(&self, deployment: &DeploymentId) {
+        self.signal(deployment, ConnectionSignal::Verify, |live| live.client.is_some()).await;
     }
 
     pub(crate) async fn verify_all(&self, deployment: &DeploymentId) {
@@ -247,16 +263,21 @@ impl Registry {
         signal: ConnectionSignal,
         selects: impl Fn(&ConnectionHandle) -> bool,
     ) {
-        // Woken outside the lock, which a connection that ends takes.
-        let selected: Vec<_> = match self.shard(deployment).get(deployment) {
-            Some(connections) => connections.live.values().filter(|live| selects(live)).cloned().collect(),
-            None => return,
-        };
-        for (at, live) in selected.iter().enumerate() {
-            if at > 0 && at.is_multiple_of(SIGNALS_PER_YIELD) {
-                yield_now().await;
+        let (mut after, mut sent) = (None, 0_usize);
+        // Looked at and woken outside the lock, which connections that come and go take.
+        while let Some(page) = self.page_after(deployment, after) {
+            after = page.last().map(|(number, _)| *number);
+            for (_, live) in page.iter().filter(|(_, live)| selects(live)) {
+                if sent > 0 && sent.is_multiple_of(SIGNALS_PER_YIELD) {
+                    yield_now().await;
+                }
+                live.send(signal);
+                sent += 1;
             }
-            live.send(signal);
+            if page.len() < VISITED_AT_ONCE {
+                return;
+            }
+            yield_now().await;
         }
     }
 
@@ -324,6 +345,11 @@ impl ConnectionHandle {
         self.waker.wake();
     }
 
+    /// By its keys. Its name is that which the broker was told, also after a change of the identity.
+    pub(crate) fn is_denied(&self, revocations: &Revocations) -> bool {
+        self.client.as_ref().is_some_and(|client| client.is_denied(revocations))
+    }
+
     /// `None`: the broker has not accepted the device.
     pub(crate) fn facts(&self) -> Option<&SessionFacts> {
         self.facts.get().map(|facts| &**facts)
@@ -378,12 +404,8 @@ impl Registration {
         self.live.facts().is_some_and(|facts| *facts.deployment != *deployment)
     }
 
-    pub(crate) fn scope(&self) -> TrustScope {
-        *lock(&self.live.scope)
-    }
-
-    pub(crate) fn move_to(&self, scope: TrustScope) {
-        *lock(&self.live.scope) = scope;
+    pub(crate) fn move_to(&self, stamp: TrustStamp) {
+        *lock(&self.live.stamp) = stamp;
     }
 
     /// Takes a pending signal, or registers the task for the next.
@@ -425,6 +447,7 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
+    use certward_store::TrustScope;
     use futures_util::FutureExt;
 
     use super::*;
@@ -438,7 +461,11 @@ mod tests {
     }
 
     fn enter(registry: &Arc<Registry>, name: &str, scope: u8) -> Registration {
-        registry.enter(id(name), Entrant { scope: TrustScope([scope; 16]), client: None, began: 0 })
+        registry.enter(id(name), Entrant { stamp: stamp(scope), client: None, began: 0 })
+    }
+
+    fn stamp(scope: u8) -> TrustStamp {
+        TrustStamp::new(TrustScope([scope; 16]), None)
     }
 
     fn finish(
@@ -462,7 +489,7 @@ mod tests {
         let old = enter(&registry, "a", 1);
         let new = enter(&registry, "a", 2);
         let other = enter(&registry, "b", 1);
-        registry.verify_outside(&id("a"), TrustScope([2; 16])).now_or_never().unwrap();
+        registry.verify_outside(&id("a"), stamp(2), None).now_or_never().unwrap();
         assert_eq!(old.signal().now_or_never(), Some(ConnectionSignal::Verify));
         assert_eq!(new.signal().now_or_never(), None);
         assert_eq!(other.signal().now_or_never(), None);
@@ -473,7 +500,7 @@ mod tests {
         let registry = registry();
         let member = enter(&registry, "a", 1);
         registry.close(&id("a")).now_or_never().unwrap();
-        registry.verify_outside(&id("a"), TrustScope([2; 16])).now_or_never().unwrap();
+        registry.verify_outside(&id("a"), stamp(2), None).now_or_never().unwrap();
         assert_eq!(member.signal().now_or_never(), Some(ConnectionSignal::Deleted));
     }
 

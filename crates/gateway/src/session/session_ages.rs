@@ -106,6 +106,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::config::client_check::TrustStamp;
     use crate::session::registry::{Entrant, Registration};
 
     const HOUR: u32 = 3_600;
@@ -127,7 +128,8 @@ mod tests {
     }
 
     fn enter(registry: &Arc<Registry>, began: u32) -> Registration {
-        registry.enter(id(), Entrant { scope: TrustScope([0; 16]), client: None, began })
+        registry
+            .enter(id(), Entrant { stamp: TrustStamp::new(TrustScope([0; 16]), None), client: None, began })
     }
 
     fn has_aged(session: &Registration) -> bool {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{
+        client_check::TrustStamp,
         deployment_config::{DeploymentConfig, Trust},
         loader::LoadedDeployment,
     },
@@ -121,7 +122,11 @@ impl Follower {
         let rate = changed.and_then(|deployment| deployment.close_rate);
         self.context.paced_closes.follow(id, rate).await;
         match entry.trust() {
-            Trust::Scope(scope, _) => self.context.registry.verify_outside(id, scope).await,
+            Trust::Scope(scope, check) => {
+                let stamp = TrustStamp::new(scope, check.map(Arc::as_ref));
+                let revocations = entry.revocations().map(|revocations| revocations.get());
+                self.context.registry.verify_outside(id, stamp, revocations).await;
+            }
             // All fail, and wait for their turns.
             Trust::NoClient if rate.is_some() => self.context.registry.verify_all(id).await,
             Trust::NoClient => self.context.registry.close(id).await,
@@ -132,6 +137,8 @@ impl Follower {
         let spec = changed.map(|deployment| &deployment.spec);
         let age = spec.and_then(|spec| spec.max_session_age);
         self.context.session_ages.follow(id, age, self.context.began.elapsed());
+        let revocations = entry.revocations().map(Arc::as_ref);
+        self.context.stale_crls.follow(id, revocations, self.context.clock.now());
         self.context.broker_health.follow(id, spec);
         let Some((deployment, certificate)) = assignment else {
             self.context.failures.forget(id);

@@ -21,6 +21,7 @@ mod nodes;
 mod proxy;
 mod records;
 mod relay;
+mod revocation;
 mod routing;
 mod session_ends;
 mod stage;

@@ -1,6 +1,10 @@
 use std::path::{Path, PathBuf};
 
-use rcgen::{Certificate, CertificateParams, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    Certificate, CertificateParams, CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair,
+    RevokedCertParams, SerialNumber, date_time_ymd,
+};
+use time::OffsetDateTime;
 
 use super::{Leaf, authority_params, client_params, server_params};
 
@@ -98,6 +102,43 @@ impl Authority {
     pub fn issue(&self, params: CertificateParams, key: &KeyPair) -> Leaf {
         let certificate = params.signed_by(key, &self.issuer).unwrap();
         Leaf::new(&certificate, &self.intermediates, key)
+    }
+
+    /// A CRL (DER) of these certificates, by their serial numbers.
+    pub fn crl(
+        &self,
+        number: u64,
+        revoked: &[&Leaf],
+        this_update: OffsetDateTime,
+        next_update: OffsetDateTime,
+    ) -> Vec<u8> {
+        let serials = revoked.iter().map(|leaf| SerialNumber::from(leaf.serial())).collect();
+        self.crl_of(number, serials, this_update, next_update)
+    }
+
+    /// A CRL (DER) of these serial numbers.
+    pub fn crl_of(
+        &self,
+        number: u64,
+        revoked: Vec<SerialNumber>,
+        this_update: OffsetDateTime,
+        next_update: OffsetDateTime,
+    ) -> Vec<u8> {
+        let entry = |serial_number| RevokedCertParams {
+            serial_number,
+            revocation_time: this_update,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update,
+            next_update,
+            crl_number: SerialNumber::from(number),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.into_iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap().der().to_vec()
     }
 
     /// The key that signs.

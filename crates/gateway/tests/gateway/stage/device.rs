@@ -93,8 +93,13 @@ impl Device {
 
     /// Only an echo shows that a two-way handshake succeeded.
     pub(crate) async fn talk(&self, to: SocketAddr, name: &str) -> io::Result<Connection> {
+        self.talk_as(to, name, CONNECT).await
+    }
+
+    /// With this first packet.
+    pub(crate) async fn talk_as(&self, to: SocketAddr, name: &str, first: &[u8]) -> io::Result<Connection> {
         let mut connection = self.connect(to, name).await?;
-        connection.echo(CONNECT).await?;
+        connection.echo(first).await?;
         Ok(connection)
     }
 }

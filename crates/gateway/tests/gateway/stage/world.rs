@@ -173,7 +173,7 @@ impl World {
         };
     }
 
-    async fn this(&self, id: &DeploymentId) -> DeploymentRef {
+    pub(crate) async fn this(&self, id: &DeploymentId) -> DeploymentRef {
         self.lifecycle.store().read().deployment(id).await.unwrap().unwrap().reference()
     }
 
