@@ -2,6 +2,7 @@
 
 mod alert;
 mod audit;
+mod client_ca;
 mod deployment;
 mod device;
 mod ending;
@@ -19,6 +20,7 @@ use crate::api_time;
 pub(crate) use self::{
     alert::{AlertAnswer, AlertTestAnswer, ChannelAnswer, DeliveryAnswer},
     audit::AuditAnswer,
+    client_ca::ClientCaAnswer,
     deployment::{BrokerTroubleAnswer, DeploymentAnswer},
     device::{DeviceAnswer, DeviceSummaryAnswer, OfferAnswer},
     ending::EndingAnswer,

@@ -27,6 +27,7 @@ mod serve;
 mod sessions;
 mod time_span;
 mod tls;
+mod trust;
 
 use clap::{Parser, Subcommand};
 
@@ -56,6 +57,7 @@ pub(crate) use self::{
     serve::ServeArgs,
     sessions::{SessionFilterArgs, SessionsArgs, SessionsCommand},
     tls::{TlsArgs, TlsCommand, UploadArgs},
+    trust::{TrustArgs, TrustCommand},
 };
 
 /// TLS certificates of MQTT deployments: an HTTP API to set them, a gateway that serves them.
@@ -129,6 +131,8 @@ pub(crate) enum Command {
     Deployment(DeploymentArgs),
     /// The certificate of a deployment
     Tls(TlsArgs),
+    /// The client CAs of a deployment: who uses each, and replacing one without losing a device
+    Trust(TrustArgs),
     /// The devices of a deployment: which there are, and what they can verify
     Devices(DevicesArgs),
     /// The sessions of a deployment's devices, on all nodes

@@ -36,6 +36,8 @@ struct ApiAnswer {
     next: Option<String>,
     /// As the API names them; `*` for all but the one that answers.
     silent_nodes: Vec<String>,
+    /// Nodes that record no devices.
+    anonymous_nodes: Vec<String>,
 }
 
 /// A page of a list.
@@ -45,9 +47,12 @@ pub(crate) struct ListPage {
     pub(crate) next: Option<String>,
     /// Nodes that have not answered what is in it.
     pub(crate) silent_nodes: Vec<String>,
+    /// Nodes that record no devices.
+    pub(crate) anonymous_nodes: Vec<String>,
 }
 
 const SILENT_NODES: header::HeaderName = header::HeaderName::from_static("certward-silent-nodes");
+const ANONYMOUS_NODES: header::HeaderName = header::HeaderName::from_static("certward-anonymous-nodes");
 
 /// A list of a million deployments has less than half of it.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024 * 1024;
@@ -144,8 +149,8 @@ impl Client {
 
     pub(crate) async fn list_page(&self, path: &[&str], query: &str) -> Result<ListPage, ClientError> {
         match self.send(Method::GET, path, query, None, None).await? {
-            ApiAnswer { body: Value::Array(items), next, silent_nodes } => {
-                Ok(ListPage { items, next, silent_nodes })
+            ApiAnswer { body: Value::Array(items), next, silent_nodes, anonymous_nodes } => {
+                Ok(ListPage { items, next, silent_nodes, anonymous_nodes })
             }
             ApiAnswer { .. } => Err(self.foreign(StatusCode::OK)),
         }
@@ -189,6 +194,11 @@ impl Client {
     ) -> Result<Value, ClientError> {
         let prefer = is_strict.then_some("handling=strict");
         Ok(self.send(method, path, query, Some(body), prefer).await?.body)
+    }
+
+    /// DELETE as [`Client::change_strictly`].
+    pub(crate) async fn remove_strictly(&self, path: &[&str]) -> Result<Value, ClientError> {
+        Ok(self.send(Method::DELETE, path, "", None, Some("handling=strict")).await?.body)
     }
 
     pub(crate) async fn change_where(
@@ -235,13 +245,16 @@ impl Client {
         if status.is_success() {
             let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
             let next = text(header::LINK).and_then(next_query).map(str::to_owned);
-            let nodes = text(SILENT_NODES).unwrap_or_default().split(',').map(str::trim);
-            let silent_nodes = nodes.filter(|node| !node.is_empty()).map(str::to_owned).collect();
+            let nodes = |name| {
+                let nodes = text(name).unwrap_or_default().split(',').map(str::trim);
+                nodes.filter(|node| !node.is_empty()).map(str::to_owned).collect()
+            };
+            let (silent_nodes, anonymous_nodes) = (nodes(SILENT_NODES), nodes(ANONYMOUS_NODES));
             let body = match bytes.is_empty() {
                 true => Value::Null,
                 false => serde_json::from_slice(&bytes).map_err(|_| self.foreign(status))?,
             };
-            return Ok(ApiAnswer { body, next, silent_nodes });
+            return Ok(ApiAnswer { body, next, silent_nodes, anonymous_nodes });
         }
         let body: ErrorAnswer = serde_json::from_slice(&bytes).map_err(|_| self.foreign(status))?;
         let is_elsewhere = body.code == "NOT_FOUND" && !self.base.path().ends_with(BASE_PATH);

@@ -34,6 +34,7 @@ mod sessions;
 mod silent_nodes;
 mod status;
 mod tls;
+mod trust;
 mod wait;
 
 use std::process::ExitCode;
@@ -67,6 +68,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Project(args) => block_on(project::run(args.command)),
         Command::Deployment(args) => block_on(deployment::run(args.command)),
         Command::Tls(args) => block_on(tls::run(args.command)),
+        Command::Trust(args) => block_on(trust::run(args.command)),
         Command::Key(args) => block_on(key::run(args.command)),
         Command::Status(connect) => block_on(status::run(connect)),
         Command::Expiring(args) => block_on(expiring::run(args)),

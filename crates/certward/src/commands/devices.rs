@@ -1,5 +1,5 @@
 mod forget;
-mod list;
+pub(super) mod list;
 mod summary;
 
 use std::process::ExitCode;

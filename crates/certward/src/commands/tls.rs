@@ -1,9 +1,9 @@
-mod accepted;
+pub(super) mod accepted;
 mod certificate_sheet;
 mod diff;
 mod erase_version;
 mod rollback;
-mod severe_impact;
+pub(super) mod severe_impact;
 mod upload;
 mod versions;
 

@@ -68,6 +68,15 @@ impl Typed {
         typed
     }
 
+    /// About a change of client CAs: certificate and key are kept.
+    pub(crate) fn about_what_is_kept(deployment: &str) -> Self {
+        let mut typed = Self::about(deployment);
+        for (property, name) in [("cert", "the certificate that is kept"), ("key", "its key")] {
+            typed.files.add_named(property, name);
+        }
+        typed
+    }
+
     /// About a version that is restored: nothing was typed.
     pub(crate) fn about_a_version(deployment: &str) -> Self {
         let mut typed = Self::about(deployment);

@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use certward_store::{Clock, DeploymentId, SystemClock, Timestamp};
+use certward_store::{Clock, SystemClock, Timestamp};
 
 use crate::{
     api_time,
@@ -13,14 +13,14 @@ use crate::{
     table::TextTable,
 };
 
-const PAGE: &str = "limit=1000";
-const MISSING: &str = "a device that is connected there may seem not to be";
+pub(in crate::commands) const PAGE: &str = "limit=1000";
+pub(in crate::commands) const MISSING: &str = "a device that is connected there may seem not to be";
 
 pub(super) async fn run(id: &str, as_csv: bool, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
     let id = deployment_id(id)?;
     let client = Client::new(connect)?;
     if as_csv {
-        return print_csv(&client, &id).await;
+        return print_csv(&client, &["deployments", id.as_str(), "devices"]).await;
     }
     let (found, silent) = client.pages_of_nodes(&["deployments", id.as_str(), "devices"], PAGE).await?;
     silent_nodes::note(&silent, MISSING);
@@ -39,12 +39,12 @@ pub(super) async fn run(id: &str, as_csv: bool, connect: &ConnectArgs) -> anyhow
 }
 
 /// A page at a time: 100,000 devices are 40 MB.
-async fn print_csv(client: &Client, id: &DeploymentId) -> anyhow::Result<ExitCode> {
+pub(in crate::commands) async fn print_csv(client: &Client, path: &[&str]) -> anyhow::Result<ExitCode> {
     output::say(&csv::row(COLUMNS))?;
     let mut silent = Vec::new();
     let mut query = Some(PAGE.to_owned());
     while let Some(wanted) = query {
-        let page = client.list_page(&["deployments", id.as_str(), "devices"], &wanted).await?;
+        let page = client.list_page(path, &wanted).await?;
         let devices: Vec<DeviceAnswer> = serde_json::from_value(page.items.into())?;
         let rows: Vec<String> = devices.iter().map(|device| csv::row(cells(device))).collect();
         if !rows.is_empty() {
@@ -94,7 +94,7 @@ fn cells(device: &DeviceAnswer) -> [&str; COLUMNS.len()] {
     ]
 }
 
-fn table(devices: &[DeviceAnswer], now: Timestamp) -> TextTable {
+pub(in crate::commands) fn table(devices: &[DeviceAnswer], now: Timestamp) -> TextTable {
     let mut table = TextTable::new([
         "ID",
         "NAME",

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// `answer` is that of the change. With `wait` the exit code says whether it is `running`.
-pub(super) async fn finish(
+pub(in crate::commands) async fn finish(
     client: &Client,
     id: &DeploymentId,
     answer: Value,

@@ -10,7 +10,7 @@ use crate::{api_types::ImpactAnswer, impact, output, terminal};
 ///
 /// # Errors
 /// Otherwise: nothing was changed.
-pub(super) fn decide(id: &DeploymentId, severe: &ImpactAnswer) -> anyhow::Result<()> {
+pub(in crate::commands) fn decide(id: &DeploymentId, severe: &ImpactAnswer) -> anyhow::Result<()> {
     let numbers = impact::indented(&impact::lines(severe));
     if !terminal::is_attended() {
         bail!(
