@@ -27,16 +27,16 @@ const WHOLE: u32 = 100_000;
 
 /// From when to when a CRL is current.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CrlLife {
+pub(crate) struct CrlLife {
     /// thisUpdate.
-    pub this_update: Timestamp,
+    pub(crate) this_update: Timestamp,
     /// nextUpdate, which RFC 5280 §5.1.2.5 requires and X.509 does not.
-    pub next_update: Option<Timestamp>,
+    pub(crate) next_update: Option<Timestamp>,
 }
 
 /// After a fetch that gave the CRL in service, or found it unmodified: 5 minutes to a day from
 /// `now`. `random` is uniform.
-pub fn next_fetch(life: CrlLife, now: Timestamp, random: u32) -> Timestamp {
+pub(crate) fn next_fetch(life: CrlLife, now: Timestamp, random: u32) -> Timestamp {
     let day = shortened(DAY, random);
     let pause = match life.next_update {
         None => day,
@@ -50,7 +50,7 @@ pub fn next_fetch(life: CrlLife, now: Timestamp, random: u32) -> Timestamp {
 
 /// After failure number `failures` in a row, from 1: a minute to an hour from `now`, less the
 /// jitter. `life` is of the CRL in service, if there is one.
-pub fn retry_fetch(life: Option<CrlLife>, failures: u32, now: Timestamp, random: u32) -> Timestamp {
+pub(crate) fn retry_fetch(life: Option<CrlLife>, failures: u32, now: Timestamp, random: u32) -> Timestamp {
     let doublings = failures.saturating_sub(1).min(6);
     let backoff = (MINUTE * (1 << doublings)).min(HOUR);
     let next_update = life.and_then(|life| life.next_update);

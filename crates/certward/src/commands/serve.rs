@@ -6,6 +6,7 @@
 mod api_certificate;
 mod audit_head;
 mod bound_node;
+mod crl_fetches;
 mod deployment_expiries;
 mod expiry;
 mod heartbeat;

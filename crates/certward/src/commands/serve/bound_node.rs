@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 
 use super::{
     api_certificate,
+    crl_fetches::CrlFetchMetrics,
     expiry::AlertMetrics,
     outbound, process_metrics, settings,
     status_metrics::StatusMetrics,
@@ -26,6 +27,7 @@ pub(super) struct BoundNode {
     pub(super) metrics: certward_api::ApiMetrics,
     pub(super) counts: StatusMetrics,
     pub(super) alerts: AlertMetrics,
+    pub(super) crl_fetches: CrlFetchMetrics,
     pub(super) registry: Registry,
 }
 
@@ -42,6 +44,7 @@ impl BoundNode {
         let metrics = certward_api::register_metrics(&mut registry);
         let counts = StatusMetrics::register(&mut registry, config.metrics.per_deployment);
         let alerts = AlertMetrics::register(&mut registry);
+        let crl_fetches = CrlFetchMetrics::register(&mut registry);
         store.register_metrics(&mut registry);
         process_metrics::register(&mut registry);
         let api = Api::bind_or_take(settings::of_api(config, files), |address| inherited.take(address))
@@ -80,6 +83,7 @@ impl BoundNode {
             metrics,
             counts,
             alerts,
+            crl_fetches,
             registry,
         })
     }

@@ -10,6 +10,7 @@ use tokio::{task::JoinSet, time::timeout};
 use super::{
     audit_head,
     bound_node::BoundNode,
+    crl_fetches,
     expiry::ExpiryTask,
     heartbeat::{self, Heartbeat},
     key_watch::{KeyWatch, WatchedKeys},
@@ -53,8 +54,19 @@ impl<'a> RunningNode<'a> {
         handover: Option<Handover>,
     ) -> Self {
         let offer = bound.offer();
-        let BoundNode { api, reloader, devices, lifecycle, metrics, counts, alerts, registry, node, .. } =
-            bound;
+        let BoundNode {
+            api,
+            reloader,
+            devices,
+            lifecycle,
+            metrics,
+            counts,
+            alerts,
+            crl_fetches,
+            registry,
+            node,
+            ..
+        } = bound;
         let (store, stages) = (lifecycle.store().clone(), Stages::new(handover.is_none()));
         let gateway = devices.as_ref().map(|devices| devices.gateway().clone());
         if let Some(gateway) = &gateway {
@@ -64,6 +76,8 @@ impl<'a> RunningNode<'a> {
         if config.role.has_api() {
             let expiry = ExpiryTask::new(&lifecycle, node.id.clone(), reloader, alerts);
             tasks.spawn(expiry.run(stages.open.clone(), stages.end.clone()));
+            let (begin, end) = (stages.open.clone(), stages.end.clone());
+            tasks.spawn(crl_fetches::run(lifecycle.clone(), crl_fetches, begin, end));
         }
         // Only a node with the API knows the window of the request limits.
         if config.role.has_api() {
