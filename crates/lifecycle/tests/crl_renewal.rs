@@ -276,7 +276,7 @@ async fn a_series_of_failures_keeps_the_last_good_crl_and_backs_off() {
         assert!(*pause <= longest && *pause >= longest.mul_f64(0.899), "{pauses:?}");
     }
     let (_, _, since) = stage.failure().await.unwrap();
-    assert_eq!(since, pauses[..3].iter().sum());
+    assert_eq!(since, pauses[..3].iter().sum::<Duration>());
     assert_eq!((stage.served().await, stage.world.generation().await), (Some(list), generation));
     assert_eq!(stage.fetching().await.conditions.etag(), Some("\"1\""));
     stage.answer(Ok(Fetched::Unmodified));
