@@ -24,7 +24,7 @@ use tokio::{sync::Mutex, time::timeout};
 use crate::{
     config::{
         deployment_config::{DeploymentConfig, Fallback, KnownTrust, Refusal, Refused, Served},
-        deployment_revocations::DeploymentRevocations,
+        deployment_revocations::{CrlReads, DeploymentRevocations},
         read_gate::{Gate, Moment},
         tls_config::{Identity, TlsConfigFactory},
         trust_age::TrustAge,
@@ -59,6 +59,7 @@ pub(crate) struct Loader {
     cache: Cache<DeploymentId, Cached>,
     slots: Box<[LoadSlot]>,
     slot_of: RandomState,
+    crl_reads: CrlReads,
 }
 
 #[derive(Debug)]
@@ -160,6 +161,7 @@ impl Loader {
             cache,
             slots,
             slot_of: RandomState::new(),
+            crl_reads: CrlReads::default(),
         }
     }
 
@@ -513,7 +515,7 @@ impl Loader {
         let revocations = match verifies_clients(Some(newest)) || verifies_clients(fallback.as_ref()) {
             true => {
                 let before = before.and_then(DeploymentConfig::revocations);
-                DeploymentRevocations::read(reader, deployment, before).await?
+                DeploymentRevocations::read(reader, deployment, before, &self.crl_reads).await?
             }
             false => None,
         };

@@ -1,102 +1,18 @@
-//! Devices that are revoked: by the deny-list, and by CRLs. Nothing happens to others.
+//! Devices on the deny-list.
 
 use std::io::{Read as _, Write as _};
 
-use certward_lifecycle::{NewRevocation, NodeView as _, RevocationTarget, SilentNodes};
-use certward_pki::DeviceIdentity;
-use certward_store::{CloseRate, DeploymentId, DeploymentPatch, Generation, RevocationId};
-use rustls::{ClientConnection, SupportedProtocolVersion};
+use certward_lifecycle::{NodeView as _, RevocationTarget};
+use certward_pki::{DenyKey, DeviceIdentity};
+use certward_store::{CloseRate, DeploymentPatch};
+use rustls::ClientConnection;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-use crate::stage::{
-    Authority, Broker, CONNECT, Connection, Device, Leaf, TEST_TIMEOUT, TLS12, TLS13, World, eventually,
-};
-
-const HOST: &str = "d.test";
-const UPGRADE: &[u8] = b"GET /mqtt HTTP/1.1\r\nHost: d.test\r\n\r\n";
-
-/// A two-way deployment with its devices.
-struct Fleet {
-    world: World,
-    deployment: DeploymentId,
-    servers: Authority,
-    clients: Authority,
-    version: &'static SupportedProtocolVersion,
-    is_wss: bool,
-    _broker: Broker,
-}
-
-impl Fleet {
-    async fn new() -> Self {
-        Self::of(TLS13, false).await
-    }
-
-    async fn of(version: &'static SupportedProtocolVersion, is_wss: bool) -> Self {
-        Self::in_world(World::new().await, version, is_wss).await
-    }
-
-    async fn in_world(world: World, version: &'static SupportedProtocolVersion, is_wss: bool) -> Self {
-        let (servers, clients, broker) =
-            (Authority::new("servers"), Authority::new("clients"), Broker::echo().await);
-        let deployment = world.deploy_with("d", broker.address, Some(broker.address), &[HOST]).await;
-        world.run(&deployment, &servers.server(&[HOST]), &[&clients]).await;
-        Self { world, deployment, servers, clients, version, is_wss, _broker: broker }
-    }
-
-    fn device(&self, leaf: &Leaf) -> Device {
-        Device::new(&self.servers, Some(leaf), &[self.version])
-    }
-
-    async fn talk(&self, device: &Device) -> std::io::Result<Connection> {
-        let (to, first) = match self.is_wss {
-            true => (self.world.wss(), UPGRADE),
-            false => (self.world.mqtts(), CONNECT),
-        };
-        device.talk_as(to, HOST, first).await
-    }
-
-    /// As `certificate_revoked`.
-    async fn is_refused(&self, device: &Device) {
-        let refused = self.talk(device).await.err().expect("it is refused").to_string();
-        assert!(refused.contains("CertificateRevoked"), "{refused}");
-        assert_eq!(self.world.failures(&self.deployment)[0], "revoked");
-    }
-
-    async fn revoke(&self, targets: Vec<RevocationTarget>) -> Vec<RevocationId> {
-        self.revoke_at(targets, None).await
-    }
-
-    async fn revoke_at(&self, targets: Vec<RevocationTarget>, rate: Option<CloseRate>) -> Vec<RevocationId> {
-        let new: Vec<_> =
-            targets.into_iter().map(|target| NewRevocation { target, reason: String::new() }).collect();
-        let this = self.world.this(&self.deployment).await;
-        let revoked = self.world.lifecycle.revoke(&self.world.admin, &this, &new, rate).await.unwrap();
-        self.is_acknowledged(revoked.generation).await;
-        revoked.entries.iter().map(|entry| entry.revocation.id).collect()
-    }
-
-    async fn withdraw(&self, id: RevocationId) {
-        let this = self.world.this(&self.deployment).await;
-        let generation = self.world.lifecycle.remove_revocation(&self.world.admin, &this, id).await.unwrap();
-        self.is_acknowledged(generation).await;
-    }
-
-    async fn is_acknowledged(&self, change: Generation) {
-        let without = self.world.lifecycle.nodes_without(&self.deployment, change).await.unwrap();
-        assert_eq!(without, Some(SilentNodes::These(vec![])));
-    }
-
-    fn closed(&self, reason: &str) -> u64 {
-        self.world.metric(&format!(r#"certward_gateway_closed_total{{reason="{reason}"}}"#))
-    }
-}
-
-fn certificate(leaf: &Leaf) -> RevocationTarget {
-    RevocationTarget::Certificate(leaf.der.clone())
-}
+use super::{Fleet, HOST, certificate};
+use crate::stage::{Authority, CONNECT, Leaf, TEST_TIMEOUT, TLS12, TLS13, eventually};
 
 fn serial(ca: &str, leaf: &Leaf) -> RevocationTarget {
     let serial = leaf.serial().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -328,7 +244,6 @@ async fn revoked_sessions_go_on_until_their_turn_at_a_rate_and_new_ones_are_refu
 
 #[tokio::test]
 async fn sessions_are_counted_by_deny_keys() {
-    use certward_pki::DenyKey;
     let fleet = Fleet::new().await;
     let mut sessions = Vec::new();
     for common_name in ["one", "other", "other"] {
