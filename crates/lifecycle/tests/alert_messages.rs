@@ -59,6 +59,8 @@ fn cases() -> Vec<(&'static str, AlertMessage)> {
         subject: "renewal".into(),
         ..alert(EndingKind::ApiKey, "1d", DAY, &["x7k2m9q4c1v8b5n3"])
     };
+    let crl =
+        Alert { subject: "CN=Device CA".into(), ..alert(EndingKind::Crl, "1/10", 16 * HOUR, &["ge6a1a75"]) };
     let api = Alert { project: None, ..alert(EndingKind::ApiCertificate, "1/30", 40 * HOUR, &["n1", "n2"]) };
     let alerts = [
         ("leaf-approaching", leaf.clone()),
@@ -69,6 +71,7 @@ fn cases() -> Vec<(&'static str, AlertMessage)> {
             Alert { owner_count: 25, ..alert(EndingKind::Intermediate, "1/10", 90 * DAY, &many) },
         ),
         ("client-ca", alert(EndingKind::ClientCa, "1/5", 180 * DAY, &["ge6a1a75"])),
+        ("crl", crl),
         ("api-key", key),
         ("api-certificate", api),
         ("after-the-clock-moved-forward", after_a_jump(leaf.clone(), 365 * DAY)),

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use certward_store::{ApiKeyRecord, Ending, EndingKind, Timestamp, Version};
+use certward_store::{ApiKeyRecord, CrlContent, DeploymentCrl, Ending, EndingKind, Timestamp, Version};
 
 /// What ends of an upload: each certificate once. An unreadable one is left out.
 pub(crate) fn of_version(version: &Version) -> Vec<Ending> {
@@ -24,6 +24,22 @@ pub fn of_certificate(kind: EndingKind, der: &[u8]) -> Option<Ending> {
         begins_at: Timestamp::from_time(facts.not_before),
         ends_at: Timestamp::from_time(facts.not_after),
     })
+}
+
+/// Those of accepted CRLs that say when the next one comes; each once.
+pub(crate) fn of_crls(crls: &[DeploymentCrl]) -> Vec<Ending> {
+    let ending = |content: &CrlContent| {
+        Some(Ending {
+            kind: EndingKind::Crl,
+            item: content.fingerprint.clone(),
+            subject: content.issuer.clone(),
+            begins_at: content.this_update,
+            ends_at: content.next_update?,
+        })
+    };
+    let mut seen = HashSet::new();
+    let endings = crls.iter().filter_map(|crl| ending(crl.content.as_ref()?));
+    endings.filter(|ending| seen.insert(ending.item.clone())).collect()
 }
 
 /// `None` if it does not end.

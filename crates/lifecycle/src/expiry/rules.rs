@@ -89,6 +89,13 @@ impl RuleSet {
         Self { rules: rules.into_iter().chain([ExpiryRule::End]).collect(), lifetime_max }
     }
 
+    /// Those of leaves, but for shares of more than a tenth: the next CRL is fetched while a tenth and
+    /// more is left, and one that comes then is never announced.
+    fn of_crls(leaf: &[ExpiryRule]) -> Self {
+        let is_late = |rule: &&ExpiryRule| !matches!(rule, ExpiryRule::Share(share) if *share < 10);
+        Self::new(leaf.iter().filter(is_late).copied().collect(), LEAF_LIFETIME_MAX)
+    }
+
     /// Each rule's moment within the lifetime.
     fn moments(&self, life: Lifetime) -> impl Iterator<Item = (Timestamp, ExpiryRule)> {
         let counted = life.length().min(self.lifetime_max);
@@ -125,6 +132,7 @@ impl Lifetime {
 pub struct ExpiryRules {
     leaf: RuleSet,
     authority: RuleSet,
+    crl: RuleSet,
 }
 
 impl Default for ExpiryRules {
@@ -132,6 +140,7 @@ impl Default for ExpiryRules {
     fn default() -> Self {
         let shares = vec![ExpiryRule::Share(5), ExpiryRule::Share(10), ExpiryRule::Share(30)];
         Self {
+            crl: RuleSet::of_crls(&shares),
             leaf: RuleSet::new(shares.clone(), LEAF_LIFETIME_MAX),
             authority: RuleSet::new(shares, AUTHORITY_LIFETIME_MAX),
         }
@@ -152,6 +161,7 @@ impl ExpiryRules {
         }
         let mut rules = Self::default();
         if let Some(given) = leaf {
+            rules.crl = RuleSet::of_crls(&given);
             rules.leaf = RuleSet::new(given, LEAF_LIFETIME_MAX);
         }
         if let Some(given) = authority {
@@ -181,7 +191,7 @@ impl ExpiryRules {
 
     /// No rule applies at `now` to what ends later.
     pub(crate) fn horizon(&self, now: Timestamp) -> Timestamp {
-        let left = [&self.leaf, &self.authority]
+        let left = [&self.leaf, &self.authority, &self.crl]
             .into_iter()
             .flat_map(|set| set.rules.iter().map(|rule| rule.left_of(set.lifetime_max)));
         now.after(left.max().unwrap_or_default())
@@ -196,7 +206,11 @@ impl ExpiryRules {
     }
 
     fn of(&self, kind: EndingKind) -> &RuleSet {
-        if kind.is_authority() { &self.authority } else { &self.leaf }
+        match kind {
+            EndingKind::Crl => &self.crl,
+            kind if kind.is_authority() => &self.authority,
+            _ => &self.leaf,
+        }
     }
 }
 
@@ -243,6 +257,16 @@ mod tests {
                 "{kind:?} of {days} days"
             );
         }
+    }
+
+    #[test]
+    fn a_crl_is_announced_late() {
+        let walked = |rules: &ExpiryRules| walked(rules, EndingKind::Crl, life(30));
+        let expected = [("1/10", 72), ("1/30", 24), ("end", 0)].map(|(rule, hours)| (rule.to_owned(), hours));
+        assert_eq!(walked(&ExpiryRules::default()), expected);
+        let given = vec![ExpiryRule::Share(2), ExpiryRule::Days(2)];
+        let rules = ExpiryRules::with(Some(given), None).unwrap();
+        assert_eq!(walked(&rules), [("2d".to_owned(), 48), ("end".to_owned(), 0)]);
     }
 
     #[test]

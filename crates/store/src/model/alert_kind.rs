@@ -11,10 +11,11 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Ending(EndingKind::Leaf),
         Self::Ending(EndingKind::Intermediate),
         Self::Ending(EndingKind::ClientCa),
+        Self::Ending(EndingKind::Crl),
         Self::Ending(EndingKind::ApiKey),
         Self::Ending(EndingKind::ApiCertificate),
         Self::StoppedChange,

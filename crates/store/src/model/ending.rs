@@ -7,13 +7,13 @@ use crate::{DeploymentId, EndingKind, ProjectId, StoreError, Timestamp, engine::
 pub struct Ending {
     /// Its kind.
     pub kind: EndingKind,
-    /// The certificate's fingerprint, or the API key.
+    /// The fingerprint of the certificate or CRL, or the API key.
     pub item: String,
-    /// The certificate's subject, or the API key's name.
+    /// The certificate's subject, the CRL's issuer, or the API key's name.
     pub subject: String,
-    /// notBefore, or the creation.
+    /// notBefore, thisUpdate, or the creation.
     pub begins_at: Timestamp,
-    /// notAfter, or the end.
+    /// notAfter, nextUpdate, or the end.
     pub ends_at: Timestamp,
 }
 

@@ -9,6 +9,8 @@ pub enum EndingKind {
     Intermediate,
     /// A client CA of that upload.
     ClientCa,
+    /// A CRL of a deployment: its nextUpdate.
+    Crl,
     /// An API key.
     ApiKey,
     /// The certificate of a node's own API.
@@ -17,11 +19,14 @@ pub enum EndingKind {
 
 impl EndingKind {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::Leaf, Self::Intermediate, Self::ClientCa, Self::ApiKey, Self::ApiCertificate];
+    pub const ALL: [Self; 6] =
+        [Self::Leaf, Self::Intermediate, Self::ClientCa, Self::Crl, Self::ApiKey, Self::ApiCertificate];
 
     /// The kinds of a deployment; its id is the owner.
-    pub const OF_DEPLOYMENTS: [Self; 3] = [Self::Leaf, Self::Intermediate, Self::ClientCa];
+    pub const OF_DEPLOYMENTS: [Self; 4] = [Self::Leaf, Self::Intermediate, Self::ClientCa, Self::Crl];
+
+    /// Those of its newest upload.
+    pub(crate) const OF_UPLOADS: [Self; 3] = [Self::Leaf, Self::Intermediate, Self::ClientCa];
 
     /// Its name in store and API.
     pub fn as_str(self) -> &'static str {
@@ -29,6 +34,7 @@ impl EndingKind {
             Self::Leaf => "leaf",
             Self::Intermediate => "intermediate",
             Self::ClientCa => "clientCA",
+            Self::Crl => "crl",
             Self::ApiKey => "apiKey",
             Self::ApiCertificate => "apiCertificate",
         }
@@ -45,6 +51,7 @@ impl EndingKind {
             Self::Leaf => "server certificate",
             Self::Intermediate => "intermediate certificate",
             Self::ClientCa => "client CA",
+            Self::Crl => "CRL",
             Self::ApiKey => "API key",
             Self::ApiCertificate => "certificate of the API",
         }
@@ -62,6 +69,9 @@ impl EndingKind {
             Self::Intermediate => "Devices cannot verify the server certificate and refuse to connect.",
             Self::ClientCa => {
                 "No device can get a new certificate of this CA; an upload with this CA alone is refused, beside another one it is left out."
+            }
+            Self::Crl => {
+                "What its CA has revoked since is not known; if the CRL is hard, all certificates of that CA are refused."
             }
             Self::ApiKey => "Requests with this key are answered 401.",
             Self::ApiCertificate => "Programs refuse to connect to the API.",
@@ -84,6 +94,9 @@ impl EndingKind {
             }
             Self::ClientCa => format!(
                 "Add the next CA beside it: certward tls set {id} --cert server.pem --key server.key --client-ca both.pem"
+            ),
+            Self::Crl => format!(
+                "Get the CA's next CRL, then: certward crl set {id} NAME --file FILE; of one that is fetched, see: certward crl list {id}"
             ),
             Self::ApiKey => "Create the next one: certward key create, then certward key revoke".to_owned(),
             Self::ApiCertificate => {

@@ -20,10 +20,15 @@ pub struct EndingOwner {
 }
 
 impl EndingOwner {
-    /// Its certificates.
+    /// Its newest upload.
     pub fn deployment(id: &DeploymentId, project: &ProjectId) -> Self {
-        let kinds = &EndingKind::OF_DEPLOYMENTS;
+        let kinds = &EndingKind::OF_UPLOADS;
         Self { name: id.to_string(), project: Some(project.clone()), kinds }
+    }
+
+    /// Its CRLs.
+    pub fn crls_of(id: &DeploymentId, project: &ProjectId) -> Self {
+        Self { kinds: &[EndingKind::Crl], ..Self::deployment(id, project) }
     }
 
     /// Itself. `project`: the only one that it sees.
@@ -74,7 +79,9 @@ pub(crate) const CURRENT: &str = "(e.kind = 'apiCertificate'
     OR (e.kind = 'apiKey' AND EXISTS (SELECT 1 FROM api_key k WHERE k.key = e.owner))
     OR (e.kind IN ('leaf', 'intermediate', 'clientCA')
         AND EXISTS (SELECT 1 FROM deployment d WHERE d.id = e.owner AND d.project = e.project
-                    AND coalesce(d.ending_version, -1) = coalesce(d.tls_version, -1))))";
+                    AND coalesce(d.ending_version, -1) = coalesce(d.tls_version, -1)))
+    OR (e.kind = 'crl' AND EXISTS (SELECT 1 FROM deployment d JOIN crl c ON c.deployment = d.id
+                                   WHERE d.id = e.owner AND d.project = e.project AND c.fingerprint = e.item)))";
 
 const COLUMNS: &str =
     "e.number, e.owner, e.kind, e.item, e.project, e.subject, e.begins_at, e.ends_at FROM ending e";

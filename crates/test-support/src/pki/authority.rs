@@ -1,8 +1,8 @@
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    Certificate, CertificateParams, CertificateRevocationList, CertificateRevocationListParams, Issuer,
-    KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
+    Certificate, CertificateParams, CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair,
+    RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use time::OffsetDateTime;
 
@@ -104,26 +104,26 @@ impl Authority {
         Leaf::new(&certificate, &self.intermediates, key)
     }
 
-    /// A CRL of these certificates, by their serial numbers.
+    /// A CRL (DER) of these certificates, by their serial numbers.
     pub fn crl(
         &self,
         number: u64,
         revoked: &[&Leaf],
         this_update: OffsetDateTime,
         next_update: OffsetDateTime,
-    ) -> CertificateRevocationList {
+    ) -> Vec<u8> {
         let serials = revoked.iter().map(|leaf| SerialNumber::from(leaf.serial())).collect();
         self.crl_of(number, serials, this_update, next_update)
     }
 
-    /// A CRL of these serial numbers.
+    /// A CRL (DER) of these serial numbers.
     pub fn crl_of(
         &self,
         number: u64,
         revoked: Vec<SerialNumber>,
         this_update: OffsetDateTime,
         next_update: OffsetDateTime,
-    ) -> CertificateRevocationList {
+    ) -> Vec<u8> {
         let entry = |serial_number| RevokedCertParams {
             serial_number,
             revocation_time: this_update,
@@ -138,7 +138,7 @@ impl Authority {
             revoked_certs: revoked.into_iter().map(entry).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        params.signed_by(&self.issuer).unwrap()
+        params.signed_by(&self.issuer).unwrap().der().to_vec()
     }
 
     /// The key that signs.

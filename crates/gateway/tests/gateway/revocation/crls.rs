@@ -37,10 +37,10 @@ async fn a_crl_ends_the_sessions_that_it_revokes_and_no_other() {
         for device in &devices {
             sessions.push(fleet.talk(device).await.unwrap());
         }
-        fleet.set_crl("devices", &crl(&fleet.clients, 1, &[&leaves[0]]), StalePolicy::Soft).await;
+        fleet.set_crl("devices", crl(&fleet.clients, 1, &[&leaves[0]]), StalePolicy::Soft).await;
         sessions[0].ends_cleanly().await;
         // Another one, in its place.
-        fleet.set_crl("devices", &crl(&fleet.clients, 2, &[&leaves[1], &leaves[2]]), StalePolicy::Soft).await;
+        fleet.set_crl("devices", crl(&fleet.clients, 2, &[&leaves[1], &leaves[2]]), StalePolicy::Soft).await;
         sessions[1].ends_cleanly().await;
         sessions[2].ends_cleanly().await;
         assert_eq!(fleet.closed("revoked"), 3);
@@ -74,7 +74,7 @@ async fn a_crl_is_about_what_its_signer_has_issued_and_no_other_ca_of_its_name()
     let (one, other) = (of(&fleet.clients), of(&fleet.others[0]));
     let mut ends = fleet.talk(&fleet.device(&one)).await.unwrap();
     let mut stays = fleet.talk(&fleet.device(&other)).await.unwrap();
-    fleet.set_crl("devices", &crl(&fleet.clients, 1, &[&one]), StalePolicy::Hard).await;
+    fleet.set_crl("devices", crl(&fleet.clients, 1, &[&one]), StalePolicy::Hard).await;
     ends.ends_cleanly().await;
     fleet.is_refused(&fleet.device(&one)).await;
     fleet.is_refused(&fleet.device(&one.twin())).await;
@@ -95,7 +95,7 @@ async fn an_intermediate_that_its_ca_revokes_leads_no_device_in() {
             sessions.push(fleet.talk(device).await.unwrap());
         }
         let intermediate = Leaf { der: one.der().to_vec(), ..leaves[0].clone() };
-        fleet.set_crl("root", &crl(&fleet.clients, 1, &[&intermediate]), StalePolicy::Soft).await;
+        fleet.set_crl("root", crl(&fleet.clients, 1, &[&intermediate]), StalePolicy::Soft).await;
         for session in &mut sessions[..2] {
             session.ends_cleanly().await;
         }
@@ -109,7 +109,7 @@ async fn an_intermediate_that_its_ca_revokes_leads_no_device_in() {
         }
         // What it revokes itself: with its certificate beside the CRL.
         let of_other = crl(&other, 1, &[&leaves[2]]);
-        fleet.set_crl("other", &(of_other + other.pem()), StalePolicy::Soft).await;
+        fleet.set_crl("other", of_other + other.pem(), StalePolicy::Soft).await;
         sessions[2].ends_cleanly().await;
         fleet.is_refused(&devices[2]).await;
         fleet.talk(&fleet.device(&other.client("e"))).await.unwrap();
@@ -124,8 +124,8 @@ async fn a_stale_crl_refuses_its_issuers_devices_if_it_is_hard_and_no_other() {
         fleet.trust(Authority::new(name)).await;
     }
     let Fleet { world, clients, others, .. } = &fleet;
-    fleet.set_crl("hard", &crl_until(clients, 1, &[], HOUR), StalePolicy::Hard).await;
-    fleet.set_crl("soft", &crl_until(&others[0], 1, &[], HOUR), StalePolicy::Soft).await;
+    fleet.set_crl("hard", crl_until(clients, 1, &[], HOUR), StalePolicy::Hard).await;
+    fleet.set_crl("soft", crl_until(&others[0], 1, &[], HOUR), StalePolicy::Soft).await;
     let cas = [clients, &others[0], &others[1]];
     let devices: Vec<Device> = cas.map(|ca| fleet.device(&ca.client("device"))).into();
     let mut sessions = Vec::new();
@@ -143,7 +143,7 @@ async fn a_stale_crl_refuses_its_issuers_devices_if_it_is_hard_and_no_other() {
         sessions[n].echo(b"undisturbed").await.unwrap();
         assert!(fleet.talk(&devices[n]).await.unwrap().resumed());
     }
-    fleet.set_crl("hard", &crl(clients, 2, &[]), StalePolicy::Hard).await;
+    fleet.set_crl("hard", crl(clients, 2, &[]), StalePolicy::Hard).await;
     fleet.talk(&devices[0]).await.expect("it comes back");
     fleet.world.shut_down().await;
 }
@@ -153,8 +153,8 @@ async fn a_stale_crl_refuses_its_issuers_devices_if_it_is_hard_and_no_other() {
 async fn a_crl_that_goes_stale_again_ends_sessions_again() {
     let fleet = Fleet::new().await;
     let device = fleet.device(&fleet.clients.client("device"));
-    fleet.set_crl("short", &crl_until(&fleet.clients, 1, &[], HOUR), StalePolicy::Hard).await;
-    fleet.set_crl("long", &crl_until(&fleet.clients, 1, &[], 3 * HOUR), StalePolicy::Hard).await;
+    fleet.set_crl("short", crl_until(&fleet.clients, 1, &[], HOUR), StalePolicy::Hard).await;
+    fleet.set_crl("long", crl_until(&fleet.clients, 1, &[], 3 * HOUR), StalePolicy::Hard).await;
     let mut session = fleet.talk(&device).await.unwrap();
     fleet.world.clock.advance(2 * HOUR);
     session.ends_cleanly().await;
@@ -181,7 +181,7 @@ async fn the_newest_revocations_count_where_the_version_before_is_served() {
     for device in [&a, &b, &c] {
         sessions.push(fleet.talk(device).await.unwrap());
     }
-    fleet.set_crl("devices", &crl(clients, 1, &[&leaves[0]]), StalePolicy::Soft).await;
+    fleet.set_crl("devices", crl(clients, 1, &[&leaves[0]]), StalePolicy::Soft).await;
     sessions[0].ends_cleanly().await;
     fleet.is_refused(&a).await;
     fleet.revoke(vec![super::certificate(&leaves[1])]).await;
@@ -200,7 +200,7 @@ async fn a_deployment_whose_revocations_cannot_be_read_is_refused_alone_until_th
     world.run(&other, &servers.server(&["other.test"]), &[]).await;
     let leaf = clients.client("device");
     let mut session = fleet.talk(&fleet.device(&leaf)).await.unwrap();
-    fleet.set_crl("devices", &crl(clients, 1, &[]), StalePolicy::Soft).await;
+    fleet.set_crl("devices", crl(clients, 1, &[]), StalePolicy::Soft).await;
     for (away, back) in [
         (
             ["CREATE TABLE kept AS SELECT * FROM crl_part", "UPDATE crl_part SET der = x'30'"],
