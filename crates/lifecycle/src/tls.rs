@@ -218,8 +218,8 @@ impl Lifecycle {
         self.accept(&Change::Create(upload), actor.into(), deployment, handling, None).await
     }
 
-    /// PUT: replaces the certificate. Nodes end the sessions that lose trust at `close_rate`; `None`:
-    /// at once. Durable on return.
+    /// PUT: replaces the certificate. Nodes end the sessions that lose trust at `close_rate`;
+    /// `None`: at once. Durable on return.
     pub async fn replace_tls<'a>(
         &self,
         actor: impl Into<Requester<'a>>,

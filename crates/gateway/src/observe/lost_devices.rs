@@ -12,8 +12,8 @@ const LOG_DELAY: Duration = Duration::from_secs(3);
 #[derive(Debug, Default)]
 pub(crate) struct LostDevices(Mutex<Tally<(DeploymentId, ChangeEffect), ()>>);
 
-/// Why a change, or time, disconnects devices. An age is no loss: it was asked for, and they connect
-/// again.
+/// Why a change, or time, disconnects devices. An age is no loss: it was asked for, and devices
+/// connect again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum ChangeEffect {
     Untrusted,

@@ -46,7 +46,7 @@ impl ClientEnds {
     pub(crate) async fn verify_ended(&self, registry: &Registry, now: Timestamp) -> usize {
         let now = now.to_time().unix_timestamp();
         let has_ended = |not_after: i64| not_after < now;
-        // Taken out first: a session that registers meanwhile notes its own.
+        // Taken out first: a session that registers in between notes its own.
         let due: Vec<_> = self.earliest.lock().extract_if(|_, not_after| has_ended(*not_after)).collect();
         let mut ended = 0;
         for (deployment, _) in due {

@@ -25,12 +25,12 @@ const QUIET_FOR: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 pub(crate) struct PacedCloses {
-    paces: Mutex<HashMap<DeploymentId, Pace>>,
+    paces: Mutex<HashMap<DeploymentId, DeploymentPace>>,
     begun: Notify,
 }
 
 #[derive(Debug)]
-struct Pace {
+struct DeploymentPace {
     /// Between two turns.
     interval: Duration,
     next_turn: Instant,
@@ -55,7 +55,7 @@ impl PacedCloses {
 
     fn pace(&self, deployment: &DeploymentId, rate: CloseRate, now: Instant) {
         let mut paces = self.paces.lock();
-        let pace = paces.entry(deployment.clone()).or_insert_with(|| Pace::new(now));
+        let pace = paces.entry(deployment.clone()).or_insert_with(|| DeploymentPace::new(now));
         // Rounded up: never more in a second.
         let nanos = Duration::from_secs(1).as_nanos().div_ceil(u128::from(rate.get()));
         pace.interval = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
@@ -125,7 +125,7 @@ async fn signal(sessions: impl IntoIterator<Item = Arc<ConnectionHandle>>) {
     }
 }
 
-impl Pace {
+impl DeploymentPace {
     fn new(now: Instant) -> Self {
         Self { interval: Duration::ZERO, next_turn: now, waiting: BTreeMap::new(), quiet_since: now }
     }

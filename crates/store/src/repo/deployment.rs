@@ -161,7 +161,7 @@ impl Tx {
         .await
     }
 
-    /// How fast the nodes end the sessions that this change ends, all together; each does its share.
+    /// How fast the nodes together end the sessions that this change ends; each does its share.
     /// `None`: at once. Every change that may end sessions sets it, and no other.
     pub async fn set_close_rate(
         &mut self,

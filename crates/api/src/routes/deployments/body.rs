@@ -210,8 +210,8 @@ struct DeploymentSettings {
     /// null. A device that asks for smaller ones gets those.
     #[schema(rename = "recordBytes", minimum = 512, maximum = 16384)]
     record_bytes: Option<u16>,
-    /// How long a session may last, in seconds from 10 to a year; 0, or null, for no limit. Sessions
-    /// are closed evenly over the last tenth of it, and devices may connect again.
+    /// How long a session may last, in seconds from 10 to a year; 0, or null, for no limit.
+    /// Sessions are closed evenly over the last tenth of it, and devices may connect again.
     #[schema(rename = "maxSessionAge", minimum = 0, maximum = 31_536_000)]
     max_session_age: Option<u32>,
 }
