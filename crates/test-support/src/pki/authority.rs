@@ -1,8 +1,8 @@
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    Certificate, CertificateParams, CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair,
-    RevokedCertParams, SerialNumber, date_time_ymd,
+    Certificate, CertificateParams, CertificateRevocationList, CertificateRevocationListParams, Issuer,
+    KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use time::OffsetDateTime;
 
@@ -116,6 +116,18 @@ impl Authority {
         self.crl_of(number, serials, this_update, next_update)
     }
 
+    /// A CRL as of [`Authority::crl`] with this authority's certificate beside it, PEM.
+    pub fn crl_and_issuer(
+        &self,
+        number: u64,
+        revoked: &[&Leaf],
+        this_update: OffsetDateTime,
+        next_update: OffsetDateTime,
+    ) -> String {
+        let serials = revoked.iter().map(|leaf| SerialNumber::from(leaf.serial())).collect();
+        self.signed_crl(number, serials, this_update, next_update).pem().unwrap() + &self.pem
+    }
+
     /// A CRL (DER) of these serial numbers.
     pub fn crl_of(
         &self,
@@ -124,6 +136,16 @@ impl Authority {
         this_update: OffsetDateTime,
         next_update: OffsetDateTime,
     ) -> Vec<u8> {
+        self.signed_crl(number, revoked, this_update, next_update).der().to_vec()
+    }
+
+    fn signed_crl(
+        &self,
+        number: u64,
+        revoked: Vec<SerialNumber>,
+        this_update: OffsetDateTime,
+        next_update: OffsetDateTime,
+    ) -> CertificateRevocationList {
         let entry = |serial_number| RevokedCertParams {
             serial_number,
             revocation_time: this_update,
@@ -138,7 +160,7 @@ impl Authority {
             revoked_certs: revoked.into_iter().map(entry).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        params.signed_by(&self.issuer).unwrap().der().to_vec()
+        params.signed_by(&self.issuer).unwrap()
     }
 
     /// The key that signs.

@@ -18,13 +18,12 @@ fn hour_ago() -> OffsetDateTime {
     from_now(Duration::ZERO) - HOUR
 }
 
-/// PEM.
-fn crl(ca: &Authority, number: u64, revoked: &[&Leaf]) -> String {
+fn crl(ca: &Authority, number: u64, revoked: &[&Leaf]) -> Vec<u8> {
     crl_until(ca, number, revoked, 24 * HOUR)
 }
 
-fn crl_until(ca: &Authority, number: u64, revoked: &[&Leaf], end: Duration) -> String {
-    ca.crl(number, revoked, hour_ago(), from_now(end)).pem().unwrap()
+fn crl_until(ca: &Authority, number: u64, revoked: &[&Leaf], end: Duration) -> Vec<u8> {
+    ca.crl(number, revoked, hour_ago(), from_now(end))
 }
 
 #[tokio::test]
@@ -108,8 +107,8 @@ async fn an_intermediate_that_its_ca_revokes_leads_no_device_in() {
             assert!(fleet.talk(&devices[n]).await.unwrap().resumed());
         }
         // What it revokes itself: with its certificate beside the CRL.
-        let of_other = crl(&other, 1, &[&leaves[2]]);
-        fleet.set_crl("other", of_other + other.pem(), StalePolicy::Soft).await;
+        let of_other = other.crl_and_issuer(1, &[&leaves[2]], hour_ago(), from_now(24 * HOUR));
+        fleet.set_crl("other", of_other, StalePolicy::Soft).await;
         sessions[2].ends_cleanly().await;
         fleet.is_refused(&devices[2]).await;
         fleet.talk(&fleet.device(&other.client("e"))).await.unwrap();

@@ -1,17 +1,20 @@
 //! Devices that are revoked, by the deny-list or by CRLs. Others notice nothing.
 
+mod cost;
 mod crls;
 mod deny_list;
 
-use certward_lifecycle::{Entropy as _, NewRevocation, RevocationTarget, SilentNodes, SystemEntropy};
-use certward_pki::{Crl, CrlCircumstances, StalePolicy, judge_crl};
-use certward_store::{
-    Clock as _, CloseRate, CrlContent, CrlId, CrlRevision, DeploymentCrl, DeploymentId, Generation,
-    RevocationId, SystemClock, Timestamp,
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
 };
+
+use certward_lifecycle::{NewCrl, NewRevocation, RevocationTarget, SilentNodes};
+use certward_pki::StalePolicy;
+use certward_store::{CloseRate, CrlId, DeploymentId, Generation, RevocationId};
 use rustls::SupportedProtocolVersion;
 
-use crate::stage::{Authority, Broker, CONNECT, Connection, Device, Leaf, TLS13, World};
+use crate::stage::{Authority, Broker, CONNECT, Connection, Device, Leaf, TLS13, World, eventually};
 
 const HOST: &str = "d.test";
 const UPGRADE: &[u8] = b"GET /mqtt HTTP/1.1\r\nHost: d.test\r\n\r\n";
@@ -26,7 +29,7 @@ struct Fleet {
     others: Vec<Authority>,
     version: &'static SupportedProtocolVersion,
     is_wss: bool,
-    _broker: Broker,
+    broker: Broker,
 }
 
 impl Fleet {
@@ -44,7 +47,7 @@ impl Fleet {
         let deployment = world.deploy_with("d", broker.address, Some(broker.address), &[HOST]).await;
         world.run(&deployment, &servers.server(&[HOST]), &[&clients]).await;
         let others = Vec::new();
-        Self { world, deployment, servers, clients, others, version, is_wss, _broker: broker }
+        Self { world, deployment, servers, clients, others, version, is_wss, broker }
     }
 
     async fn trust(&mut self, other: Authority) {
@@ -96,65 +99,39 @@ impl Fleet {
     }
 
     async fn is_acknowledged(&self, change: Generation) {
-        let without = self.world.lifecycle.nodes_without(&self.deployment, change).await.unwrap();
-        assert_eq!(without, Some(SilentNodes::These(vec![])));
+        eventually("it is acknowledged", || async {
+            let without = self.world.lifecycle.nodes_without(&self.deployment, change).await.unwrap();
+            without == Some(SilentNodes::These(vec![]))
+        })
+        .await;
     }
 
     fn closed(&self, reason: &str) -> u64 {
         self.world.metric(&format!(r#"certward_gateway_closed_total{{reason="{reason}"}}"#))
     }
 
-    /// PEM, with its issuer if that is no client CA. In place of one with this id.
-    async fn set_crl(&self, id: &str, pem: &str, stale: StalePolicy) {
-        let cas = std::iter::once(&self.clients).chain(&self.others);
-        let cas: Vec<_> = cas.map(|ca| ca.der().to_vec()).collect();
-        let circumstances =
-            CrlCircumstances { now: SystemClock.now().to_time(), client_cas: &cas, in_service: None, stale };
-        let judgement = judge_crl(pem.as_bytes(), &circumstances);
-        let crl = judgement.crl.unwrap_or_else(|| panic!("{:?}", judgement.findings));
-        let mut tx = self.world.lifecycle.store().begin().await.unwrap();
-        let deployment = tx.deployment(&self.deployment).await.unwrap().unwrap();
-        let generation = tx.draw_generation(&deployment.id).await.unwrap();
-        let row = self.row(id, generation, &crl, stale);
-        tx.put_crl(&deployment.id, &row, Some(&crl.der)).await.unwrap();
-        tx.set_tls(&deployment.id, generation, &deployment.tls).await.unwrap();
-        tx.commit().await.unwrap();
-        self.is_acknowledged(generation).await;
+    /// DER, or PEM with its issuer. In place of one with this id.
+    async fn set_crl(&self, id: &str, crl: impl Into<Vec<u8>>, stale: StalePolicy) {
+        self.set_crl_timed(id, crl.into(), stale).await;
     }
 
-    fn row(&self, id: &str, generation: Generation, crl: &Crl, stale_policy: StalePolicy) -> DeploymentCrl {
-        let mut revision = [0; 16];
-        SystemEntropy.fill(&mut revision);
-        let content = CrlContent {
-            revision: CrlRevision(revision),
-            bytes: crl.der.len() as u64,
-            fingerprint: "00".repeat(32),
-            signer_spki: crl.signer_spki.clone(),
-            issuer: crl.issuer.to_string(),
-            number: crl.number.as_ref().map(ToString::to_string),
-            entries: crl.entries as u64,
-            this_update: Timestamp::from_time(crl.this_update),
-            next_update: crl.next_update.map(Timestamp::from_time),
-        };
-        DeploymentCrl {
-            id: CrlId::parse(id).unwrap(),
-            generation,
-            content: Some(content),
-            stale_policy,
-            fetching: None,
-            put_by: self.world.admin.clone(),
-            put_at: SystemClock.now(),
-        }
+    /// How long it took until it was stored, and from then until it was acknowledged.
+    async fn set_crl_timed(&self, id: &str, crl: Vec<u8>, stale: StalePolicy) -> (Duration, Duration) {
+        let began = Instant::now();
+        let this = self.world.this(&self.deployment).await;
+        let (id, new) = (CrlId::parse(id).unwrap(), NewCrl::Upload(Arc::new(crl)));
+        let set = self.world.lifecycle.set_crl(&self.world.admin, &this, &id, new, Some(stale), None);
+        let generation = set.await.unwrap().generation;
+        let stored = began.elapsed();
+        self.is_acknowledged(generation).await;
+        (stored, began.elapsed() - stored)
     }
 
     async fn remove_crl(&self, id: &str) {
-        let mut tx = self.world.lifecycle.store().begin().await.unwrap();
-        let deployment = tx.deployment(&self.deployment).await.unwrap().unwrap();
-        let generation = tx.draw_generation(&deployment.id).await.unwrap();
-        assert!(tx.remove_crl(&deployment.id, &CrlId::parse(id).unwrap()).await.unwrap());
-        tx.set_tls(&deployment.id, generation, &deployment.tls).await.unwrap();
-        tx.commit().await.unwrap();
-        self.is_acknowledged(generation).await;
+        let this = self.world.this(&self.deployment).await;
+        let id = CrlId::parse(id).unwrap();
+        let removed = self.world.lifecycle.remove_crl(&self.world.admin, &this, &id);
+        self.is_acknowledged(removed.await.unwrap()).await;
     }
 }
 

@@ -32,6 +32,14 @@ impl Device {
         identity: Option<&Leaf>,
         versions: &[&'static SupportedProtocolVersion],
     ) -> Self {
+        Self::trusting_der(ca.der(), identity, versions)
+    }
+
+    pub(crate) fn trusting_der(
+        ca: &[u8],
+        identity: Option<&Leaf>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Self {
         Self::with_provider(ca, identity, versions, rustls::crypto::aws_lc_rs::default_provider())
     }
 
@@ -39,17 +47,17 @@ impl Device {
     pub(crate) fn asked_again(ca: &Authority) -> Self {
         let mut provider = rustls::crypto::aws_lc_rs::default_provider();
         provider.kx_groups = vec![kx_group::MLKEM768, kx_group::X25519];
-        Self::with_provider(ca, None, &[TLS13], provider)
+        Self::with_provider(ca.der(), None, &[TLS13], provider)
     }
 
     fn with_provider(
-        ca: &Authority,
+        ca: &[u8],
         identity: Option<&Leaf>,
         versions: &[&'static SupportedProtocolVersion],
         provider: CryptoProvider,
     ) -> Self {
         let mut roots = RootCertStore::empty();
-        roots.add(ca.der().into()).unwrap();
+        roots.add(ca.into()).unwrap();
         let builder = ClientConfig::builder_with_provider(provider.into())
             .with_protocol_versions(versions)
             .unwrap()
