@@ -93,7 +93,7 @@ const CHANGES: [Change; 11] = [
         carry_out: |stage| {
             stage.put(&stage.leaf, Some(&format!("{}{}", stage.clients.pem(), stage.others.pem())));
         },
-        after: After::Full,
+        after: After::Resumed,
     },
     Change {
         name: "deleted and made again",

@@ -265,6 +265,7 @@ impl Lifecycle {
         let next = if holders == 0 { TlsState::Absent } else { TlsState::Terminated };
         tx.set_tls(&id, generation, &next).await?;
         tx.set_close_rate(&id, close_rate).await?;
+        tx.withdraw_used_client_cas(&project, &id, &[]).await?;
         tx.audit(AuditEntry {
             detail: format!("generation {generation}"),
             project: Some(project),
@@ -390,6 +391,8 @@ impl Lifecycle {
             None => None,
         };
         tx.withdraw_stopped_change(id, &fingerprint(material.bundle.leaf())).await?;
+        let client_cas: Vec<String> = state::anchors(material).map(fingerprint).collect();
+        tx.withdraw_used_client_cas(&deployment.project, id, &client_cas).await?;
         let generation = tx.draw_generation(id).await?;
         let version = Version {
             deployment: id.clone(),

@@ -49,6 +49,11 @@ fn stopped(detail: &str) -> Alert {
     Alert { cause, ..alert(EndingKind::Leaf, "", 0, &["ge6a1a75"]) }
 }
 
+fn unused(detail: &str) -> Alert {
+    let cause = AlertCause::UnusedClientCa { detail: detail.to_owned() };
+    Alert { cause, subject: "CN=Device CA".into(), ..alert(EndingKind::Leaf, "", 0, &["ge6a1a75"]) }
+}
+
 fn cases() -> Vec<(&'static str, AlertMessage)> {
     let many: Vec<String> = (0..20).map(|number| format!("d{number}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
@@ -78,6 +83,8 @@ fn cases() -> Vec<(&'static str, AlertMessage)> {
         ("after-the-clock-moved-back", after_a_jump(leaf, -5 * HOUR)),
         ("change-stopped", stopped(STOPPED)),
         ("change-stopped-unreadable", stopped("")),
+        ("client-ca-unused", unused(r#"{"fingerprints":["8f8f","a0a0"],"lastSeenMs":1793318400000}"#)),
+        ("client-ca-unused-unreadable", unused("")),
     ];
     let mut cases: Vec<_> = alerts.iter().map(|(name, alert)| (*name, AlertMessage::of(alert))).collect();
     let channel = ChannelId::parse("m5n8b2v7").unwrap();

@@ -6,12 +6,15 @@ mod support;
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use certward_lifecycle::{
-    AcceptedUpload, ClientCasOfDeployment, Handling, SessionsByClientCa, SilentNodes, Status, TlsError,
+    AcceptedUpload, AlertMessage, ClientCasOfDeployment, Handling, SessionsByClientCa, SilentNodes, Status,
+    TlsError,
 };
 use certward_pki::{
     ClientTrust, Code, DeviceCertificate, DeviceId, DeviceIdentity, Text, TlsType, fingerprint,
 };
-use certward_store::{AuditPage, DeviceBatch, DeviceSighting, NodeId, Timestamp, VersionId};
+use certward_store::{
+    AlertKind, AlertPage, AuditPage, DeviceBatch, DeviceSighting, NodeId, Timestamp, VersionId,
+};
 use certward_test_support::Leaf;
 use support::{Authority, Uploads, World, given};
 
@@ -295,4 +298,61 @@ async fn sessions_are_counted_by_ca_and_nodes_without_devices_are_named() {
     let listed = world.listed().await;
     assert_eq!((listed.anonymous, listed.silent), (vec![node], SilentNodes::These(vec![])));
     assert_eq!(listed.client_cas[1].last_seen_at, None::<Timestamp>);
+}
+
+/// `fingerprint`, of each that is recorded and not withdrawn.
+async fn open_alerts(world: &World) -> Vec<String> {
+    let page = AlertPage { projects: None, before: None, limit: 100 };
+    let alerts = world.lifecycle.store().read().alerts(&page).await.unwrap();
+    let open = alerts.into_iter().filter(|alert| alert.withdrawn_at.is_none());
+    open.filter(|alert| alert.cause.kind() == AlertKind::UnusedClientCa).map(|alert| alert.item).collect()
+}
+
+#[tokio::test]
+async fn a_ca_that_no_device_uses_for_a_month_is_an_alert_until_one_comes_or_it_goes() {
+    let (old, new, never) = (Authority::new("Old"), Authority::new("New"), Authority::new("Never"));
+    let renewed = old.renewed("Old");
+    let world = world(&[&old, &new, &never, &renewed]).await;
+    let is_new = async || world.lifecycle.watch_client_cas().await.unwrap().len();
+    let unused = fingerprint(old.der());
+    let leaf = old.client("a");
+    world.saw(&leaf, &old, 31 * DAY).await;
+    assert_eq!(is_new().await, 0, "no other CA is used: devices may not be recorded");
+    world.saw(&new.client("b"), &new, DAY).await;
+    assert_eq!(is_new().await, 0, "no node that confirms it");
+    *world.gateway.node.lock().unwrap() = Some(NodeId::parse("node-a").unwrap());
+    let nodes = |sessions: [u64; 4], records_devices| {
+        *world.gateway.by_client_ca.lock().unwrap() =
+            SessionsByClientCa { sessions: sessions.to_vec(), records_devices };
+    };
+    nodes([0; 4], false);
+    assert_eq!(is_new().await, 0, "a node records no devices");
+    nodes([0, 3, 0, 1], true);
+    assert_eq!(is_new().await, 0, "a device of its renewed certificate is connected");
+    nodes([0, 3, 0, 0], true);
+    let alerts = world.lifecycle.watch_client_cas().await.unwrap();
+    assert_eq!(alerts.len(), 1);
+    assert_eq!(alerts[0].subject, "CN=Old");
+    let AlertMessage { json, text, .. } = AlertMessage::of(&alerts[0]);
+    for of_ca in [&old, &renewed] {
+        let command = format!("certward trust remove ge6a1a75 {}", fingerprint(of_ca.der()));
+        assert!(json.contains(&command) && text.contains(&command), "{text}");
+    }
+    assert_eq!(is_new().await, 0, "once");
+    assert_eq!(open_alerts(&world).await, [unused.clone()]);
+    // What is not certain any more stays said.
+    nodes([0; 4], false);
+    assert_eq!((is_new().await, open_alerts(&world).await.len()), (0, 1));
+
+    nodes([0, 3, 0, 0], true);
+    world.saw(&leaf, &old, Duration::ZERO).await;
+    assert_eq!((is_new().await, open_alerts(&world).await.len()), (0, 0), "a device has come");
+    world.clock.advance(31 * DAY);
+    world.saw(&new.client("b"), &new, DAY).await;
+    assert_eq!((is_new().await, open_alerts(&world).await), (1, vec![unused]), "and gone again");
+    world.remove(&renewed).await.unwrap();
+    assert_eq!(open_alerts(&world).await.len(), 1, "the CA is there still");
+    world.remove(&old).await.unwrap();
+    assert_eq!(open_alerts(&world).await.len(), 0, "it is gone");
+    assert_eq!(is_new().await, 0);
 }

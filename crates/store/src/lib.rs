@@ -102,7 +102,7 @@ pub use rekey::state::RekeyState;
 pub use rekey::switching::RekeyNodes;
 pub use replica::copying::CopyError;
 pub use replica::db::Replica;
-pub use repo::alert::{Alert, AlertPage, StoppedChange};
+pub use repo::alert::{Alert, AlertPage, StoppedChange, UnusedClientCa};
 pub use repo::alert_channel::AlertChannel;
 pub use repo::alert_delivery::{Delivery, DeliveryOutcome, DeliveryState};
 pub use repo::api_key::{ApiKeyRecord, ApiSecret, Scope};

@@ -35,6 +35,8 @@ pub struct Effort {
     pub random_faults: usize,
     /// Devices of a fleet.
     pub fleet: usize,
+    /// Devices that are moved to another CA.
+    pub rotation: usize,
     /// Connections of strangers from one network.
     pub strangers: usize,
     /// Until the real program's certificate ends.
@@ -68,6 +70,7 @@ pub fn effort() -> Effort {
         failovers: if full { 5 } else { 1 },
         random_faults: if full { 98 } else { 7 },
         fleet: if full { 5_000 } else { 300 },
+        rotation: if full { 1_000 } else { 50 },
         strangers: if full { 10_000 } else { 500 },
         schedules: if full { 3_000 } else { 120 },
         until_the_end: Duration::from_secs(if full { 120 } else { 45 }),

@@ -89,11 +89,11 @@ closed_lists! {
         "What kind of thing ends."
         EndingKind::ALL.map(EndingKind::as_str);
     AlertKindWord "AlertKind"
-        "What kind of thing ends; or `stoppedChange`: a change with `Prefer: handling=strict` was refused for its impact. \
-         Later releases add kinds."
+        "What kind of thing ends; or `stoppedChange`: a change with `Prefer: handling=strict` was refused for its impact; or \
+         `unusedClientCA`: no device has used a client CA for 30 days. Later releases add kinds."
         AlertKind::ALL.map(AlertKind::as_str);
     DeliveryStateWord "DeliveryState"
-        "Where a delivery stands; `cancelled`: what ends was replaced before, or the stopped change made."
+        "Where a delivery stands; `cancelled`: what ends was replaced before, the stopped change made, or the unused client CA removed or used."
         DeliveryState::ALL.map(DeliveryState::as_str);
     MailSecurityWord "MailSecurity"
         "`tls`: from the first byte. `starttls`: required. `plain`: none, and no password."

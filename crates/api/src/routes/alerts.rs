@@ -27,7 +27,8 @@ use crate::{
     wire_time,
 };
 
-/// A rule that applied or a change that was stopped, and its way to the channels.
+/// A rule that applied, a change that was stopped or a client CA that is not used, and its way to
+/// the channels.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Alert)]
@@ -36,11 +37,12 @@ pub(crate) struct AlertBody {
     #[serde(rename = "alertID")]
     #[schema(value_type = AlertIdText)]
     alert_id: String,
-    /// When the rule was found to apply, or the change was stopped, UTC.
+    /// When the rule was found to apply, the change was stopped, or the client CA found not used,
+    /// UTC.
     #[schema(value_type = UtcTimeText)]
     at: String,
-    /// `1/5`, `1/10`, `1/30` of the lifetime left, days such as `7d`, or `end`. Absent for a
-    /// stopped change.
+    /// `1/5`, `1/10`, `1/30` of the lifetime left, days such as `7d`, or `end`. Absent where nothing
+    /// ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "1/10", pattern = "^(1/[0-9]+|[0-9]+[dh]|end)$", max_length = 16)]
     rule: Option<String>,
@@ -60,7 +62,7 @@ pub(crate) struct AlertBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<ApiKeyText>)]
     api_key: Option<String>,
-    /// notAfter, or when the key ends, UTC. Absent for a stopped change.
+    /// notAfter, or when the key ends, UTC. Absent where nothing ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<UtcTimeText>)]
     expire: Option<String>,
@@ -69,14 +71,14 @@ pub(crate) struct AlertBody {
     #[schema(nullable = false, value_type = Option<ProjectIdText>)]
     project_id: Option<String>,
     /// The first 20 deployments, or nodes, that have the certificate; the deployment whose change
-    /// was stopped.
+    /// was stopped, or whose client CA is not used.
     #[schema(max_items = 20)]
     owners: Vec<String>,
     /// How many have it, counted up to 1000.
     #[schema(maximum = 1000)]
     owner_count: u64,
-    /// When the last of them replaced it, or accepted the stopped change, UTC: what was not
-    /// delivered by then is cancelled.
+    /// When the last of them replaced it, accepted the stopped change, or a device used the client
+    /// CA, UTC: what was not delivered by then is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<UtcTimeText>)]
     withdrawn_at: Option<String>,

@@ -8,6 +8,9 @@ mod listing;
 mod need;
 mod sessions;
 mod stragglers;
+mod unused;
+mod unused_detail;
+pub(crate) mod unused_message;
 mod usage;
 
 pub(crate) use changing::ClientCasChange;

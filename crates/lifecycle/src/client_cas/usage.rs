@@ -48,6 +48,11 @@ impl CasByAuthority {
         (0..self.client_cas.len()).filter(move |other| is_same(*other))
     }
 
+    /// The first certificate of each CA.
+    pub(super) fn firsts(&self) -> impl Iterator<Item = usize> {
+        (0..self.client_cas.len()).filter(|index| self.of_same_ca(*index).next() == Some(*index))
+    }
+
     /// One for each client CA; those of one CA have the same. Verifies signatures: not on an async
     /// thread.
     pub(super) fn usage(&self, paths: &[KnownPath], uses: &[PathUse]) -> Vec<CaUsage> {

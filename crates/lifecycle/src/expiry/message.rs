@@ -10,6 +10,7 @@ use serde::Serialize;
 use time::macros::format_description;
 
 use crate::{
+    client_cas::unused_message,
     expiry::{
         alert_message::{AlertMessage, json, rfc3339},
         rules::ExpiryRule,
@@ -62,6 +63,7 @@ impl AlertMessage {
         match &alert.cause {
             AlertCause::Ending(applied) => Self::of_ending(alert, applied),
             AlertCause::StoppedChange { detail } => stopped_message::message(alert, detail),
+            AlertCause::UnusedClientCa { detail } => unused_message::message(alert, detail),
         }
     }
 
@@ -119,6 +121,7 @@ pub fn alert_summary(alert: &Alert) -> String {
     match &alert.cause {
         AlertCause::Ending(applied) => Statement::of_rule(alert, applied).summary(),
         AlertCause::StoppedChange { detail } => stopped_message::summary(alert, detail),
+        AlertCause::UnusedClientCa { .. } => unused_message::summary(alert),
     }
 }
 
@@ -144,7 +147,7 @@ impl<'a> Statement<'a> {
     pub(crate) fn of(alert: &'a Alert) -> Option<Self> {
         match &alert.cause {
             AlertCause::Ending(applied) => Some(Self::of_rule(alert, applied)),
-            AlertCause::StoppedChange { .. } => None,
+            AlertCause::StoppedChange { .. } | AlertCause::UnusedClientCa { .. } => None,
         }
     }
 

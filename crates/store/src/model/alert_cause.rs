@@ -10,6 +10,11 @@ pub enum AlertCause {
         /// What the alert says of it: text that the store does not read.
         detail: String,
     },
+    /// No device has used a client CA for long.
+    UnusedClientCa {
+        /// Likewise.
+        detail: String,
+    },
 }
 
 /// A rule that applies to something that ends.
@@ -32,7 +37,7 @@ impl AlertCause {
     pub fn applied(&self) -> Option<&AppliedRule> {
         match self {
             Self::Ending(applied) => Some(applied),
-            Self::StoppedChange { .. } => None,
+            Self::StoppedChange { .. } | Self::UnusedClientCa { .. } => None,
         }
     }
 
@@ -41,6 +46,7 @@ impl AlertCause {
         match self {
             Self::Ending(applied) => AlertKind::Ending(applied.kind),
             Self::StoppedChange { .. } => AlertKind::StoppedChange,
+            Self::UnusedClientCa { .. } => AlertKind::UnusedClientCa,
         }
     }
 }

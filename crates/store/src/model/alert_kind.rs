@@ -7,6 +7,8 @@ pub enum AlertKind {
     Ending(EndingKind),
     /// A strict change was refused for its impact on devices.
     StoppedChange,
+    /// No device has used a client CA for long.
+    UnusedClientCa,
 }
 
 impl AlertKind {
@@ -19,6 +21,7 @@ impl AlertKind {
         Self::Ending(EndingKind::ApiKey),
         Self::Ending(EndingKind::ApiCertificate),
         Self::StoppedChange,
+        Self::UnusedClientCa,
     ];
 
     /// Its name in store and API.
@@ -26,6 +29,7 @@ impl AlertKind {
         match self {
             Self::Ending(kind) => kind.as_str(),
             Self::StoppedChange => "stoppedChange",
+            Self::UnusedClientCa => "unusedClientCA",
         }
     }
 

@@ -1,5 +1,6 @@
-//! Alerts: a rule that applied to something that ends, once for each in a project; and a change
-//! that was stopped, once for each deployment and leaf.
+//! Alerts: a rule that applied to something that ends, once for each in a project; a change that was
+//! stopped, once for each deployment and leaf; a client CA that no device uses, once for each
+//! deployment.
 
 use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
 
@@ -53,6 +54,31 @@ pub struct StoppedChange {
     pub detail: String,
 }
 
+/// A client CA that no device has used for long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnusedClientCa {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// Its project.
+    pub project: ProjectId,
+    /// The client CA's fingerprint.
+    pub fingerprint: String,
+    /// The client CA's subject.
+    pub subject: String,
+    /// What the alert says of it: text that the store does not read.
+    pub detail: String,
+}
+
+/// An alert about one deployment, once for each item.
+struct OfDeployment<'a> {
+    kind: AlertKind,
+    deployment: &'a DeploymentId,
+    project: &'a ProjectId,
+    item: &'a str,
+    subject: &'a str,
+    detail: &'a str,
+}
+
 const COLUMNS: &str =
     "SELECT id, project, kind, item, rule, subject, begins_at, ends_at, owners, owner_count, at,
     clock_jump, withdrawn_at, detail FROM alert";
@@ -85,6 +111,7 @@ fn cause(row: &AnyRow) -> Result<AlertCause, StoreError> {
             clock_jump: row::integer(row, "clock_jump")?,
         }),
         AlertKind::StoppedChange => AlertCause::StoppedChange { detail: row::text(row, "detail")? },
+        AlertKind::UnusedClientCa => AlertCause::UnusedClientCa { detail: row::text(row, "detail")? },
     })
 }
 
@@ -140,6 +167,29 @@ impl Reader {
             let sql = AssertSqlSafe(format!("{COLUMNS} WHERE id = $1"));
             let row = sqlx::query(sql).bind(id.as_str()).fetch_optional(conn).await?;
             row.as_ref().map(Alert::read).transpose()
+        })
+        .await
+    }
+
+    /// Of a deployment, the fingerprints of the client CAs of which an alert says that no device
+    /// uses them, and that is not withdrawn.
+    pub async fn unused_client_cas(
+        &self,
+        project: &ProjectId,
+        deployment: &DeploymentId,
+    ) -> Result<Vec<String>, StoreError> {
+        self.run(async |conn| unused_client_cas(conn, project, deployment).await).await
+    }
+
+    /// Deployments with such an alert.
+    pub async fn deployments_with_unused_client_cas(&self) -> Result<Vec<DeploymentId>, StoreError> {
+        self.run(async |conn| {
+            let rows = sqlx::query(
+                "SELECT DISTINCT rule FROM alert WHERE kind = 'unusedClientCA' AND withdrawn_at IS NULL",
+            )
+            .fetch_all(conn)
+            .await?;
+            rows.iter().map(|row| row::deployment_id(row, "rule")).collect()
         })
         .await
     }
@@ -226,34 +276,38 @@ impl Tx {
     ) -> Result<Option<Alert>, StoreError> {
         let now = self.now;
         let StoppedChange { deployment, project, leaf, subject, detail } = stopped;
-        self.step(async |conn| {
-            let done = sqlx::query(
-                "INSERT INTO alert (id, project, kind, item, rule, subject, begins_at, ends_at, owners, owner_count,
-                                    at, clock_jump, detail)
-                 VALUES ($1, $2, 'stoppedChange', $3, $4, $5, 0, 0, $6, 1, $7, 0, $8)
-                 ON CONFLICT (project, kind, item, rule) DO UPDATE SET withdrawn_at = NULL, at = excluded.at,
-                     detail = excluded.detail
-                 WHERE alert.withdrawn_at IS NOT NULL",
-            )
-            .bind(random::name())
-            .bind(project.as_str())
-            .bind(leaf.as_str())
-            .bind(deployment.as_str())
-            .bind(row::storable(subject).into_owned())
-            .bind(serde_json::json!([deployment.as_str()]).to_string())
-            .bind(now.0)
-            .bind(row::storable(detail).into_owned())
-            .execute(&mut *conn)
-            .await?;
-            if done.rows_affected() == 0 {
-                return Ok(None);
-            }
-            let kind = AlertKind::StoppedChange;
-            let alert = find(conn, project.as_str(), kind, leaf, deployment.as_str()).await?;
-            alert_delivery::insert(conn, &alert.id, Some(project), now).await?;
-            Ok(Some(alert))
-        })
-        .await
+        let kind = AlertKind::StoppedChange;
+        let alert = OfDeployment { kind, deployment, project, item: leaf, subject, detail };
+        self.step(async |conn| record_of_deployment(conn, &alert, now).await).await
+    }
+
+    /// Records a client CA that no device uses, with a delivery to each channel. `None` as of
+    /// [`Tx::record_stopped_change`].
+    pub async fn record_unused_client_ca(
+        &mut self,
+        unused: &UnusedClientCa,
+    ) -> Result<Option<Alert>, StoreError> {
+        let now = self.now;
+        let UnusedClientCa { deployment, project, fingerprint, subject, detail } = unused;
+        let kind = AlertKind::UnusedClientCa;
+        let alert = OfDeployment { kind, deployment, project, item: fingerprint, subject, detail };
+        self.step(async |conn| record_of_deployment(conn, &alert, now).await).await
+    }
+
+    /// Of a deployment, only client CAs of these fingerprints are unused: nothing more is sent of
+    /// others.
+    pub async fn withdraw_used_client_cas(
+        &mut self,
+        project: &ProjectId,
+        deployment: &DeploymentId,
+        unused: &[String],
+    ) -> Result<(), StoreError> {
+        let now = self.now;
+        let open = self.step(async |conn| unused_client_cas(conn, project, deployment).await).await?;
+        for used in open.iter().filter(|open| !unused.contains(open)) {
+            self.step(async |conn| withdraw_unused(conn, (project, deployment), used, now).await).await?;
+        }
+        Ok(())
     }
 
     /// The leaf was accepted after all: nothing more is sent of its stopped change.
@@ -276,6 +330,93 @@ impl Tx {
         })
         .await
     }
+}
+
+async fn record_of_deployment(
+    conn: &mut AnyConnection,
+    alert: &OfDeployment<'_>,
+    now: Timestamp,
+) -> Result<Option<Alert>, StoreError> {
+    let OfDeployment { kind, deployment, project, item, subject, detail } = alert;
+    let done = sqlx::query(
+        "INSERT INTO alert (id, project, kind, item, rule, subject, begins_at, ends_at, owners, owner_count,
+                            at, clock_jump, detail)
+         VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, 1, $8, 0, $9)
+         ON CONFLICT (project, kind, item, rule) DO UPDATE SET withdrawn_at = NULL, at = excluded.at,
+             detail = excluded.detail
+         WHERE alert.withdrawn_at IS NOT NULL",
+    )
+    .bind(random::name())
+    .bind(project.as_str())
+    .bind(kind.as_str())
+    .bind(*item)
+    .bind(deployment.as_str())
+    .bind(row::storable(subject).into_owned())
+    .bind(serde_json::json!([deployment.as_str()]).to_string())
+    .bind(now.0)
+    .bind(row::storable(detail).into_owned())
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(None);
+    }
+    let alert = find(conn, project.as_str(), *kind, item, deployment.as_str()).await?;
+    alert_delivery::insert(conn, &alert.id, Some(project), now).await?;
+    Ok(Some(alert))
+}
+
+/// Fingerprints of those that an alert says no device uses.
+async fn unused_client_cas(
+    conn: &mut AnyConnection,
+    project: &ProjectId,
+    deployment: &DeploymentId,
+) -> Result<Vec<String>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT item FROM alert WHERE project = $1 AND kind = 'unusedClientCA' AND rule = $2
+             AND withdrawn_at IS NULL",
+    )
+    .bind(project.as_str())
+    .bind(deployment.as_str())
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| row::text(row, "item")).collect()
+}
+
+async fn withdraw_unused(
+    conn: &mut AnyConnection,
+    (project, deployment): (&ProjectId, &DeploymentId),
+    item: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let alert = find(conn, project.as_str(), AlertKind::UnusedClientCa, item, deployment.as_str()).await?;
+    alert_delivery::cancel_alert(conn, &alert.id).await?;
+    sqlx::query("UPDATE alert SET withdrawn_at = $2 WHERE id = $1")
+        .bind(alert.id.as_str())
+        .bind(now.0)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Of a deployment that is removed.
+pub(crate) async fn withdraw_unused_of(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let rows = sqlx::query(
+        "UPDATE alert SET withdrawn_at = $2 WHERE kind = 'unusedClientCA' AND rule = $1 AND withdrawn_at IS NULL
+         RETURNING id",
+    )
+    .bind(deployment.as_str())
+    .bind(now.0)
+    .fetch_all(&mut *conn)
+    .await?;
+    for row in &rows {
+        let id = AlertId::parse(&row::text(row, "id")?).map_err(|_| row::unreadable("id"))?;
+        alert_delivery::cancel_alert(conn, &id).await?;
+    }
+    Ok(())
 }
 
 async fn find(

@@ -231,8 +231,8 @@ pub(crate) async fn insert(
 /// What a new channel begins with.
 const BEGUN_WITH: i64 = 100;
 
-/// Of each certificate that is not replaced, its newest alert. That a change was stopped is not
-/// said later: it may be outdated.
+/// Of each certificate that is not replaced, its newest alert. That a change was stopped, or that a
+/// client CA is not used, is not said later: it may be outdated.
 pub(crate) async fn insert_newest(
     conn: &mut AnyConnection,
     channel: &ChannelId,
@@ -242,7 +242,7 @@ pub(crate) async fn insert_newest(
     sqlx::query(
         "INSERT INTO alert_delivery (alert, channel, state, attempts, next_at)
          SELECT id, $1, 'pending', 0, $3 FROM alert a
-         WHERE withdrawn_at IS NULL AND kind <> 'stoppedChange' AND ($2 = '' OR project = $2)
+         WHERE withdrawn_at IS NULL AND kind NOT IN ('stoppedChange', 'unusedClientCA') AND ($2 = '' OR project = $2)
              AND NOT EXISTS (SELECT 1 FROM alert b WHERE b.project = a.project AND b.kind = a.kind
                              AND b.item = a.item AND (b.at, b.id) > (a.at, a.id))
          ORDER BY at DESC, id DESC LIMIT $4",
@@ -298,6 +298,18 @@ pub(crate) async fn cancel(
     .bind(project)
     .bind(kind.as_str())
     .bind(item)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What is still on its way of one alert.
+pub(crate) async fn cancel_alert(conn: &mut AnyConnection, alert: &AlertId) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE alert_delivery SET state = 'cancelled'
+         WHERE alert = $1 AND state NOT IN ('delivered', 'failed', 'cancelled')",
+    )
+    .bind(alert.as_str())
     .execute(conn)
     .await?;
     Ok(())

@@ -426,7 +426,8 @@ pub(crate) async fn remove_deployment(
 ) -> Result<(), StoreError> {
     let owner = EndingOwner { name: id.to_string(), project: None, kinds: &EndingKind::OF_DEPLOYMENTS };
     set(conn, &owner, &[], now).await?;
-    alert::withdraw_stopped(conn, id, None, now).await
+    alert::withdraw_stopped(conn, id, None, now).await?;
+    alert::withdraw_unused_of(conn, id, now).await
 }
 
 /// A node that is not listed any more.

@@ -1,7 +1,7 @@
-//! Alerts about changes that were stopped, and alerts of kinds of a newer release.
+//! Alerts about changes that were stopped and client CAs that are not used, and alerts of kinds of a newer release.
 
 use certward_store::{
-    Alert, AlertCause, AlertKind, DeliveryOutcome, DeliveryState, StoppedChange, Timestamp,
+    Alert, AlertCause, AlertKind, DeliveryOutcome, DeliveryState, StoppedChange, Timestamp, UnusedClientCa,
 };
 
 use crate::{
@@ -14,6 +14,7 @@ on_both_engines![
     a_stopped_change_is_recorded_once_for_a_deployment_and_leaf,
     it_is_withdrawn_when_that_leaf_is_accepted_and_recorded_again_when_it_is_stopped_again,
     it_goes_with_its_deployment,
+    an_unused_client_ca_is_recorded_once_and_withdrawn_alone,
     a_new_channel_does_not_begin_with_it_and_a_clock_set_right_leaves_it,
     alerts_and_ends_of_a_newer_release_are_left_to_its_nodes,
 ];
@@ -126,6 +127,64 @@ async fn it_goes_with_its_deployment(world: World) {
     tx.commit().await.expect("committed");
     assert_eq!(states(&world, &recorded.0).await, one(DeliveryState::Cancelled));
     assert_eq!(states(&world, &recorded.1).await, one(DeliveryState::Pending));
+}
+
+async fn an_unused_client_ca_is_recorded_once_and_withdrawn_alone(world: World) {
+    add(&world, &channel("one", None)).await;
+    for name in ["a", "b"] {
+        world.deployment(name).await;
+    }
+    let unused = |deployment: &str, ca: &str| UnusedClientCa {
+        deployment: id(deployment),
+        project: project("default"),
+        fingerprint: ca.into(),
+        subject: format!("CN={ca}\0"),
+        detail: ca.into(),
+    };
+    let record = async |unused: &UnusedClientCa| {
+        let mut tx = world.begin().await;
+        let recorded = tx.record_unused_client_ca(unused).await.expect("written");
+        tx.commit().await.expect("committed");
+        recorded
+    };
+    let open = async |deployment: &str| {
+        let read = world.store.read();
+        read.unused_client_cas(&project("default"), &id(deployment)).await.expect("read")
+    };
+    let withdraw_but = async |deployment: &str, unused: &[&str]| {
+        let unused: Vec<String> = unused.iter().map(|ca| (*ca).to_owned()).collect();
+        let mut tx = world.begin().await;
+        let (project, deployment) = (project("default"), id(deployment));
+        tx.withdraw_used_client_cas(&project, &deployment, &unused).await.expect("written");
+        tx.commit().await.expect("committed");
+    };
+    let first = record(&unused("a", "x")).await.expect("new");
+    assert_eq!(first.cause, AlertCause::UnusedClientCa { detail: "x".into() });
+    assert_eq!(first.cause.kind(), AlertKind::UnusedClientCa);
+    assert_eq!(record(&unused("a", "x")).await, None, "once");
+    let second = record(&unused("a", "y")).await.expect("another");
+    let of_b = record(&unused("b", "x")).await.expect("of another deployment");
+    let stopped = self::record(&world, &stopped("a", "default", "x")).await.expect("of another kind");
+    assert_eq!(
+        world.store.read().deployments_with_unused_client_cas().await.expect("read"),
+        [id("a"), id("b")]
+    );
+
+    withdraw_but("a", &["y", "z"]).await;
+    assert_eq!((open("a").await, open("b").await), (vec!["y".to_owned()], vec!["x".to_owned()]));
+    assert_eq!(states(&world, &first).await, one(DeliveryState::Cancelled));
+    for other in [&second, &of_b, &stopped] {
+        assert_eq!(states(&world, other).await, one(DeliveryState::Pending));
+    }
+    let again = record(&unused("a", "x")).await.expect("withdrawn before");
+    assert_eq!((&again.id, again.withdrawn_at), (&first.id, None));
+    add(&world, &channel("late", None)).await;
+    assert_eq!(states(&world, &of_b).await, one(DeliveryState::Pending), "a new channel begins without");
+    let mut tx = world.begin().await;
+    tx.remove_deployment(&id("a")).await.expect("written");
+    tx.commit().await.expect("committed");
+    assert_eq!((open("a").await, open("b").await), (vec![], vec!["x".to_owned()]));
+    assert_eq!(states(&world, &second).await, one(DeliveryState::Cancelled));
 }
 
 async fn a_new_channel_does_not_begin_with_it_and_a_clock_set_right_leaves_it(world: World) {

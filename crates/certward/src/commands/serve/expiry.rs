@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 const TURN_INTERVAL: Duration = Duration::from_secs(5);
 /// After a change: several are listed at once.
 const CHANGE_PAUSE: Duration = Duration::from_millis(200);
+/// Devices are noted once an hour.
+const CLIENT_CAS_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// One look-up in an index.
 const DELIVERY_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -58,6 +60,7 @@ impl AlertMetrics {
 
 /// The work of a node with the API.
 pub(super) struct ExpiryTask {
+    lifecycle: Lifecycle,
     store: Store,
     node: NodeId,
     watch: ExpiryWatch,
@@ -74,6 +77,7 @@ impl ExpiryTask {
         metrics: AlertMetrics,
     ) -> Self {
         Self {
+            lifecycle: lifecycle.clone(),
             store: lifecycle.store().clone(),
             node,
             watch: lifecycle.expiry_watch(),
@@ -93,7 +97,7 @@ impl ExpiryTask {
             () = shutdown.cancelled() => return Ok(()),
             () = begin.cancelled() => {}
         }
-        let Self { store, node, watch, delivery, api_certificate, metrics } = self;
+        let Self { lifecycle, store, node, watch, delivery, api_certificate, metrics } = self;
         // An unreachable store is reported by the tasks.
         let channels = store.read().alert_channels().await.unwrap_or_default();
         if !delivery.may_send() && !channels.is_empty() {
@@ -120,8 +124,21 @@ impl ExpiryTask {
             metrics.count(delivery.turn().await?);
             Ok::<_, StoreError>(())
         };
-        let end = shutdown.clone();
+        let watch_client_cas = || async {
+            let alerts = lifecycle.watch_client_cas().await?;
+            metrics.recorded.inc_by(alerts.len() as u64);
+            Ok::<_, StoreError>(())
+        };
+        let (end, end_of_client_cas) = (shutdown.clone(), shutdown.clone());
+        let hourly = Pace::Later(CLIENT_CAS_INTERVAL);
         tokio::join!(
+            periodically(
+                "the use of client CAs cannot be judged",
+                hourly,
+                &store,
+                end_of_client_cas,
+                watch_client_cas
+            ),
             periodically("what ends cannot be listed", Pace::AtOnce(CHANGE_PAUSE), &store, end, watch),
             periodically("alerts cannot be sent", Pace::AtOnce(DELIVERY_INTERVAL), &store, shutdown, deliver),
         );
