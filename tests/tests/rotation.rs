@@ -193,7 +193,8 @@ fn a_fleet_moves_to_another_ca_and_only_those_left_behind_are_refused() {
 
 #[test]
 fn a_renewed_ca_is_replaced_without_a_word_of_its_devices() {
-    let stage = Stage::new(&PostgresServer::shared());
+    let server = PostgresServer::shared();
+    let stage = Stage::new(&server);
     let mut member = stage.member(0, &stage.old);
     stage.wait_known(1);
     let renewed = stage.old.renewed("Device CA");
