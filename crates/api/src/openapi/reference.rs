@@ -300,7 +300,7 @@ impl Printer<'_> {
                 _ if name == "Code" => "All of [errors](errors.md) and [findings](findings.md).".to_owned(),
                 Some(values) => {
                     let values: Vec<_> = values.iter().filter_map(Value::as_str).collect();
-                    format!("One of `{}`.", values.join("`, `"))
+                    wrapped(&format!("One of `{}`.", values.join("`, `")))
                 }
                 None => form(object),
             };

@@ -41,8 +41,8 @@ pub(crate) struct AlertBody {
     /// UTC.
     #[schema(value_type = UtcTimeText)]
     at: String,
-    /// `1/5`, `1/10`, `1/30` of the lifetime left, days such as `7d`, or `end`. Absent where nothing
-    /// ends.
+    /// `1/5`, `1/10`, `1/30` of the lifetime left, days such as `7d`, or `end`. Absent where
+    /// nothing ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "1/10", pattern = "^(1/[0-9]+|[0-9]+[dh]|end)$", max_length = 16)]
     rule: Option<String>,

@@ -3,6 +3,7 @@
 //! Certificates of one name and key are of one CA: it was renewed, and a device that one of them
 //! admits is admitted by each. Who a CA admits is found by the devices' paths of issuers.
 
+mod change;
 mod changing;
 mod listing;
 mod need;
@@ -13,6 +14,6 @@ mod unused_detail;
 pub(crate) mod unused_message;
 mod usage;
 
-pub(crate) use changing::ClientCasChange;
+pub(crate) use change::ClientCasChange;
 pub use listing::{ClientCaView, ClientCasOfDeployment};
 pub use stragglers::{Straggler, Stragglers};

@@ -1,5 +1,5 @@
-//! Alerts: a rule that applied to something that ends, once for each in a project; a change that was
-//! stopped, once for each deployment and leaf; a client CA that no device uses, once for each
+//! Alerts: a rule that applied to something that ends, once for each in a project; a change that
+//! was stopped, once for each deployment and leaf; a client CA that no device uses, once for each
 //! deployment.
 
 use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};

@@ -30,7 +30,8 @@ pub struct PathUse {
 pub struct NeedyPaths {
     /// By their paths.
     pub paths: BTreeSet<IssuerPathId>,
-    /// Of those whose path has no example: by the fingerprints of the client CAs that admitted them.
+    /// Of those whose path has no example: by the fingerprints of the client CAs that admitted
+    /// them.
     pub client_cas: BTreeSet<String>,
 }
 

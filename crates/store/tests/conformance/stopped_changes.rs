@@ -1,4 +1,5 @@
-//! Alerts about changes that were stopped and client CAs that are not used, and alerts of kinds of a newer release.
+//! Alerts about changes that were stopped and client CAs that are not used, and alerts of kinds of
+//! a newer release.
 
 use certward_store::{
     Alert, AlertCause, AlertKind, DeliveryOutcome, DeliveryState, StoppedChange, Timestamp, UnusedClientCa,

@@ -16,9 +16,10 @@ use crate::{
 };
 
 /// Removes a client CA from those of the newest upload: a new version with its leaf, chain and key.
-/// It is judged as it stands now, and refused like an upload. Devices that no other client CA admits
-/// are disconnected; `impact` counts them, and `stragglers` lists them before. The only client CA
-/// stays: 422 `CLIENT_CA_LAST`. Counted on its own, with the additions. Needs scope `tls`.
+/// It is judged as it stands now, and refused like an upload. Devices that no other client CA
+/// admits are disconnected; `impact` counts them, and `stragglers` lists them before. The only
+/// client CA stays: 422 `CLIENT_CA_LAST`. Counted on its own, with the additions. Needs scope
+/// `tls`.
 #[utoipa::path(delete, path = "/deployments/{id}/tls/client-cas/{fingerprint}", tag = "tls", operation_id = "removeClientCA",
     params(("id" = DeploymentIdText, Path, description = "The deployment's id."),
         ("fingerprint" = FingerprintText, Path, description = "The client CA's fingerprint."),
