@@ -213,7 +213,10 @@ impl NodeContext {
             // Trust changed, so unknown trust is refused.
             Trust::Unknown => return Err(ClosedReason::Untrusted),
             Trust::Scope(scope, Some(check)) => {
-                self.verify_client(check, tls).map_err(|refusal| ClosedReason::of_refusal(&refusal))?;
+                // A certificate that ends is no reason: see `has_ended`.
+                if scope != member.scope() || !self.still_accepts_client(check, tls) {
+                    self.verify_client(check, tls).map_err(|refusal| ClosedReason::of_refusal(&refusal))?;
+                }
                 // The broker may know it by a name of an earlier identity.
                 if check.revocations().is_some_and(|revocations| member.handle().is_denied(revocations.get()))
                 {
@@ -248,6 +251,15 @@ impl NodeContext {
         self.session_ages.end_due(&self.registry, self.began.elapsed()).await;
         self.client_ends.verify_ended(&self.registry, self.clock.now()).await;
         self.stale_crls.verify_stale(&self.registry, self.clock.now()).await;
+    }
+
+    /// See [`ClientCheck::still_accepts`].
+    fn still_accepts_client(&self, check: &ClientCheck, tls: &Tls) -> bool {
+        let (Some([leaf, intermediates @ ..]), Some(now)) = (tls.peer_certificates(), self.tls_configs.now())
+        else {
+            return false;
+        };
+        check.still_accepts(leaf, intermediates, now)
     }
 
     /// rustls does not verify on resumption, and trust may have changed.

@@ -313,7 +313,9 @@ impl Lifecycle {
                 {
                     return Ok(self.unchanged(there, deployment.tls, findings));
                 }
-                acting.tx.set_close_rate(&deployment.id, close_rate).await?;
+                if change.may_end_sessions() {
+                    acting.tx.set_close_rate(&deployment.id, close_rate).await?;
+                }
                 let kept = self.keep(change, &proposal, acting, &deployment, findings, &material).await?;
                 // Compared with another version, it says nothing of this change.
                 let impact = impact.filter(|_| judged_for.tls.version() == deployment.tls.version());
@@ -480,6 +482,11 @@ impl TlsView {
 }
 
 impl Change {
+    /// Adding client CAs ends none, and leaves the pace of those that an earlier change ends.
+    fn may_end_sessions(&self) -> bool {
+        !matches!(self, Self::ClientCas(ClientCasChange::Add(_)))
+    }
+
     /// A deletion counts as no certificate.
     fn admits(&self, state: &TlsState) -> Result<(), TlsError> {
         match (self, state.version()) {

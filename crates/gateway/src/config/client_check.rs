@@ -46,6 +46,21 @@ impl ClientCheck {
         self.revocations.as_ref()
     }
 
+    /// Whether a chain that was accepted is accepted still, whatever its dates: nothing of it is
+    /// revoked since. `false`: it has to be verified.
+    pub(crate) fn still_accepts(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> bool {
+        self.revocations.as_ref().is_none_or(|revocations| {
+            let revocations = revocations.get();
+            revocations.refusal_among(intermediates, now).is_none()
+                && revocations.check(end_entity, now).is_ok()
+        })
+    }
+
     fn verify_with(
         &self,
         revocations: &Revocations,
@@ -73,6 +88,10 @@ impl ClientCheck {
 }
 
 impl TrustStamp {
+    pub(crate) fn scope(self) -> TrustScope {
+        self.scope
+    }
+
     /// `None`: no client is verified.
     pub(crate) fn new(scope: TrustScope, check: Option<&ClientCheck>) -> Self {
         let revocations = check.and_then(ClientCheck::revocations);

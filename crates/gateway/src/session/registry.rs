@@ -16,7 +16,7 @@ use std::{
 };
 
 use certward_pki::Revocations;
-use certward_store::{ConnectionLimits, DeploymentId, DeploymentRef};
+use certward_store::{ConnectionLimits, DeploymentId, DeploymentRef, TrustScope};
 use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{task::yield_now, time::Instant};
@@ -404,6 +404,11 @@ impl Registration {
         self.live.facts().is_some_and(|facts| *facts.deployment != *deployment)
     }
 
+    /// That it was verified in.
+    pub(crate) fn scope(&self) -> TrustScope {
+        lock(&self.live.stamp).scope()
+    }
+
     pub(crate) fn move_to(&self, stamp: TrustStamp) {
         *lock(&self.live.stamp) = stamp;
     }
@@ -447,7 +452,6 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
-    use certward_store::TrustScope;
     use futures_util::FutureExt;
 
     use super::*;

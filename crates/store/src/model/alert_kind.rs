@@ -13,7 +13,7 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Ending(EndingKind::Leaf),
         Self::Ending(EndingKind::Intermediate),
         Self::Ending(EndingKind::ClientCa),
