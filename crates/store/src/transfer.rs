@@ -26,8 +26,8 @@ use crate::{
 /// Live nodes join the target and are then counted for everything unsettled.
 const NOT_COPIED: [&str; 6] =
     ["broker_trouble", "node", "node_answer", "node_count", "node_process", "node_question"];
-/// A row has at most some 80 KiB (chain and client CAs of 32 KiB each), a page 16 MiB; its
-/// parameters are far below PostgreSQL's 65,535.
+/// A row has at most some 80 KiB (chain and client CAs of 32 KiB each; a part of a CRL has 64), a
+/// page 16 MiB; its parameters are far below PostgreSQL's 65,535.
 const PAGE_ROWS: usize = 200;
 
 /// Rows copied and verified.

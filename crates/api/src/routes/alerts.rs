@@ -51,7 +51,7 @@ pub(crate) struct AlertBody {
     /// What it says, as of then.
     #[schema(value_type = SentenceText)]
     summary: String,
-    /// The certificate's subject, or the API key's name.
+    /// The certificate's subject, the CRL's issuer, or the API key's name.
     #[schema(value_type = CertificateNameText)]
     subject: String,
     /// SHA-256 of the certificate; of a stopped change the new leaf's.

@@ -29,17 +29,17 @@ use crate::{
 const WITHIN_BYTES_MAX: usize = 8;
 const WITHIN_DEFAULT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// A certificate or key that ends, or has ended.
+/// A certificate, CRL or key that ends, or has ended.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Ending)]
 pub(crate) struct EndingBody {
     #[schema(value_type = EndingKindWord)]
     kind: &'static str,
-    /// The certificate's subject, or the API key's name.
+    /// The certificate's subject, the CRL's issuer, or the API key's name.
     #[schema(value_type = CertificateNameText)]
     subject: String,
-    /// SHA-256 of the certificate.
+    /// SHA-256 of the certificate or CRL.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<FingerprintText>)]
     fingerprint: Option<String>,
@@ -47,7 +47,7 @@ pub(crate) struct EndingBody {
     #[serde(rename = "projectID", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<ProjectIdText>)]
     project_id: Option<String>,
-    /// Of a deployment's certificates.
+    /// Of a deployment's certificates and CRLs.
     #[serde(rename = "deploymentID", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<DeploymentIdText>)]
     deployment_id: Option<String>,
@@ -59,10 +59,10 @@ pub(crate) struct EndingBody {
     #[serde(rename = "nodeID", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<NodeIdText>)]
     node_id: Option<String>,
-    /// notBefore, or when the key was made, UTC.
+    /// notBefore, thisUpdate, or when the key was made, UTC.
     #[schema(value_type = UtcTimeText)]
     begin: String,
-    /// notAfter, or when the key ends, UTC.
+    /// notAfter, nextUpdate, or when the key ends, UTC.
     #[schema(value_type = UtcTimeText)]
     expire: String,
     /// Whole days until then, rounded down: 0 on the last day, negative afterwards.

@@ -2,7 +2,7 @@
 
 use sqlx::{Any, AnyConnection, AssertSqlSafe, any::AnyArguments, query::Query};
 
-use crate::StoreError;
+use crate::{StoreError, engine::lock};
 
 /// Parameters of a statement, far below PostgreSQL's 65,535 and SQLite's 32,766.
 const PARAMETERS_MAX: usize = 1_500;
@@ -23,7 +23,11 @@ pub(crate) async fn insert<T>(
     bind: impl for<'q> Fn(AnyQuery<'q>, &T) -> AnyQuery<'q>,
 ) -> Result<(), StoreError> {
     for rows in rows.chunks(PARAMETERS_MAX / width) {
-        let places: Vec<_> = (0..rows.len()).map(|row| places(row * width + 1, width)).collect();
+        // SQLite takes `$1` for a name, and looks for each among all before.
+        let places: Vec<_> = match lock::is_postgres(conn) {
+            true => (0..rows.len()).map(|row| places(row * width + 1, width)).collect(),
+            false => vec![vec!["?"; width].join(", "); rows.len()],
+        };
         let sql = format!("{before} VALUES ({}) {after}", places.join("), ("));
         // Safe: constants and numbers. Not kept prepared: it is large, and each length differs.
         let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);

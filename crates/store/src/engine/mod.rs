@@ -6,6 +6,7 @@ pub(crate) mod lock;
 pub(crate) mod many_rows;
 pub(crate) mod new_file;
 pub(crate) mod own_file;
+pub(crate) mod page_cache;
 pub(crate) mod pool;
 pub(crate) mod row;
 pub(crate) mod schema;

@@ -1,13 +1,16 @@
 //! Revocations and CRLs on their way into a replica: what is new to it, of one deployment at a time,
 //! for one may have 100 MiB.
 
+use std::collections::HashSet;
+
 use sqlx::AnyConnection;
 
 use crate::{
     CrlId, CrlRevision, Deployment, DeploymentId, Generation, ServedCrl, StoreError,
+    engine::page_cache,
     repo::{
         crl, deployment,
-        revocation::{self, KnownRevocations, RevocationsRead},
+        revocation::{self, KnownRevocations, ListedKey, RevocationsRead},
     },
 };
 
@@ -24,6 +27,11 @@ pub(crate) struct RevocationCopy {
     crls: Vec<ServedCrl>,
     gone: Vec<CrlId>,
     generation: Generation,
+}
+
+fn without(rows: &[ListedKey], others: &[ListedKey]) -> Vec<ListedKey> {
+    let others: HashSet<_> = others.iter().collect();
+    rows.iter().filter(|row| !others.contains(row)).copied().collect()
 }
 
 /// Whether a copy of `deployment` needs rows that the replica does not have.
@@ -64,12 +72,20 @@ impl RevocationCopy {
         Ok(Self { revocations, crls, gone, generation: deployment.generation })
     }
 
+    /// Only what differs: after a removal, which is read as all, that is one row.
+    async fn write_revocations(&self, conn: &mut AnyConnection, id: &DeploymentId) -> Result<(), StoreError> {
+        let RevocationsRead { rows, is_all, .. } = &self.revocations;
+        if !is_all {
+            return revocation::write_listed(conn, id, rows).await;
+        }
+        let here = revocation::all(conn, id).await?;
+        revocation::remove_listed(conn, id, &without(&here, rows)).await?;
+        revocation::write_listed(conn, id, &without(rows, &here)).await
+    }
+
     /// After the deployment's row, and in its transaction.
     pub(crate) async fn write(&self, conn: &mut AnyConnection, id: &DeploymentId) -> Result<(), StoreError> {
-        if self.revocations.is_all {
-            revocation::remove_all(conn, id).await?;
-        }
-        revocation::write_listed(conn, id, &self.revocations.rows).await?;
+        page_cache::with_large(conn, async |conn| self.write_revocations(conn, id).await).await?;
         for gone in &self.gone {
             crl::remove(conn, id, gone).await?;
         }

@@ -9,7 +9,7 @@ use crate::{
     RevokedWhat, StoreError, Timestamp, Tx,
     engine::{
         many_rows::{self, places},
-        row,
+        page_cache, row,
     },
     model::revocation::{REVOCATIONS_IN_ALL_MAX, REVOCATIONS_MAX},
     repo::{crl, deployment},
@@ -148,7 +148,7 @@ impl Tx {
         revocations: &[Revocation],
     ) -> Result<(), StoreError> {
         self.change(async |conn| {
-            write(conn, deployment, revocations).await?;
+            page_cache::with_large(conn, async |conn| write(conn, deployment, revocations).await).await?;
             let ids = revocations.iter().map(|revocation| revocation.id.0);
             deployment::change_mark(conn, deployment, ids, row::bound(revocations.len() as u64)).await
         })
@@ -179,7 +179,7 @@ impl Tx {
 }
 
 /// Of a revocation, what nodes need.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ListedKey {
     pub(crate) id: [u8; 16],
     pub(crate) generation: Generation,
@@ -219,7 +219,7 @@ pub(crate) async fn since(
     if listed.is_empty() {
         return Ok(read(Vec::new(), true));
     }
-    let rows = after(conn, &deployment.id, Generation(0)).await?;
+    let rows = all(conn, &deployment.id).await?;
     if marked(RevocationMark::default(), &rows) != listed {
         return Err(StoreError::Corrupt(format!("revocations of {} are missing, or strange", deployment.id)));
     }
@@ -228,6 +228,14 @@ pub(crate) async fn since(
 
 fn marked(mark: RevocationMark, rows: &[ListedKey]) -> RevocationMark {
     rows.iter().fold(mark, |mark, row| mark ^ row.id)
+}
+
+/// All rows of a deployment.
+pub(crate) async fn all(
+    conn: &mut AnyConnection,
+    deployment: &DeploymentId,
+) -> Result<Vec<ListedKey>, StoreError> {
+    after(conn, deployment, Generation(0)).await
 }
 
 /// What [`since`] would have read of these rows.
@@ -405,13 +413,18 @@ pub(crate) async fn write_listed(
     .await
 }
 
-pub(crate) async fn remove_all(
+/// Of a replica.
+pub(crate) async fn remove_listed(
     conn: &mut AnyConnection,
     deployment: &DeploymentId,
+    rows: &[ListedKey],
 ) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM revocation WHERE deployment = $1")
-        .bind(deployment.as_str())
-        .execute(conn)
-        .await?;
+    for rows in rows.chunks(1_000) {
+        let listed = places(2, rows.len());
+        let sql = format!("DELETE FROM revocation WHERE deployment = $1 AND id IN ({listed})");
+        // Safe: numbers.
+        let query = sqlx::query(AssertSqlSafe(sql)).persistent(false).bind(deployment.as_str());
+        rows.iter().fold(query, |query, row| query.bind(row.id.to_vec())).execute(&mut *conn).await?;
+    }
     Ok(())
 }

@@ -21,6 +21,7 @@ mod projects;
 mod rekey;
 mod request_log;
 mod revocation_copies;
+mod revocation_scale;
 mod revocations;
 mod servers;
 mod snapshot;

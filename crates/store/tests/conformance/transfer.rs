@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use certward_pki::{DeviceIdentity, Profile};
+use certward_pki::{DeviceIdentity, Profile, fingerprint};
 use certward_store::{
     Address, AuditEntry, AuditOrigin, AuditPage, Clock, ConnectionLimit, ConnectionLimits, CopiedTable,
     Deployment, DeploymentSpec, DeviceBatch, FeedPosition, Generation, HostSighting, MasterKey, Method,
@@ -14,7 +14,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 use zeroize::Zeroizing;
 
 use crate::{
-    block_on, devices, expiry,
+    block_on, crls, devices, expiry, revocations,
     world::{
         WITHOUT_AUDIT_CHAIN, WITHOUT_BOUNDARIES, WITHOUT_DEVICES, WITHOUT_EXPIRY, WITHOUT_REKEY,
         WITHOUT_REVOCATIONS, WITHOUT_ROLLBACK, World, deployment, host, id, master_key, node, private_key,
@@ -150,6 +150,7 @@ async fn fill(world: &World) {
         assert!(world.store.admit(&key, "d1", Method::Put, LIMIT).await.expect("decided").admitted);
     }
     fill_devices(world).await;
+    fill_revocations(world).await;
     world.tamper("DELETE FROM audit WHERE number = (SELECT max(number) FROM audit)").await;
 }
 
@@ -167,6 +168,14 @@ async fn fill_devices(world: &World) {
         hosts: vec![HostSighting { deployment: rich, host: "localhost".into(), at }],
     };
     world.store.record_devices(&batch).await.expect("recorded");
+}
+
+/// A CRL of many parts.
+async fn fill_revocations(world: &World) {
+    let rich = id("rich");
+    revocations::add(world, &rich, &(0..450).collect::<Vec<_>>()).await;
+    let der = crls::der(7, 20_000_000);
+    crls::put(world, &rich, crls::crl("large", Some(crls::content(1, &der))), Some(&der)).await;
 }
 
 async fn everything(store: &Store) -> String {
@@ -191,6 +200,16 @@ async fn everything(store: &Store) -> String {
         store.read().known_paths(&rich, now).await.expect("read"),
         store.read().offer_days(&rich, 0).await.expect("read"),
         store.read().hosts_in_use(&rich).await.expect("read"),
+    );
+    let found = store.read().deployment(&rich).await.expect("read").expect("there");
+    let served = store.read().served_crl(&rich, &crls::crl_id("large")).await.expect("read").expect("there");
+    text += &format!(
+        "{:#?} {:?} {:#?} {} {}",
+        store.read().revocations(&rich, None, 1_000).await.expect("read"),
+        store.read().revocations_since(&found, None).await.expect("read"),
+        store.read().crls(&rich).await.expect("read"),
+        fingerprint(&served.der),
+        store.read().revocation_total(&rich).await.expect("read").listed,
     );
     text += &format!("{:#?}", store.read().projects().await.expect("read"));
     text += &format!("{:#?}", store.read().api_keys().await.expect("read"));
@@ -230,6 +249,7 @@ fn all_lasting_state_is_copied_and_continues() {
         assert_eq!((count("deployment"), count("audit"), count("request")), (Some(451), Some(450), Some(4)));
         assert_eq!((count("device"), count("issuer_path")), (Some(450), Some(200)));
         assert_eq!((count("offer_day"), count("host_use")), (Some(1), Some(1)));
+        assert_eq!((count("revocation"), count("crl"), count("crl_part")), (Some(450), Some(1), Some(306)));
 
         let address = Address::Postgres(servers(&url));
         let moved = open(&address, &world).await;

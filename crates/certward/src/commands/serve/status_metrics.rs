@@ -72,12 +72,12 @@ impl StatusMetrics {
         );
         registry.register(
             "certificates_expired",
-            "Certificates of the newest uploads, API keys and certificates of APIs that have ended",
+            "Certificates of the newest uploads, CRLs, API keys and certificates of APIs that have ended",
             metrics.expired.clone(),
         );
         registry.register(
             "certificates_ending",
-            "Certificates of the newest uploads, API keys and certificates of APIs that end within this time and have \
+            "Certificates of the newest uploads, CRLs, API keys and certificates of APIs that end within this time and have \
              not ended yet; the longer times include the shorter ones",
             metrics.ending.clone(),
         );
