@@ -9,7 +9,7 @@ use thiserror::Error;
 
 /// Characters of a reason.
 pub const REVOCATION_REASON_MAX: usize = 200;
-/// Bytes of a name, as a broker is told one.
+/// Bytes of a name, as a broker receives one.
 const NAME_BYTES_MAX: usize = 1024;
 /// As shown.
 const ISSUER_BYTES_MAX: usize = 160;
@@ -40,7 +40,7 @@ pub enum RevocationTarget {
         /// Hexadecimal digits in any case, also with colons or leading zeros.
         serial: String,
     },
-    /// Certificates with a name, exactly as the broker is told it.
+    /// Certificates with a name, exactly as the broker receives it.
     Name {
         /// The name.
         name: String,
@@ -78,7 +78,7 @@ pub enum RevocationFault {
     #[error("an issuer has 1 to 160 bytes and no control characters: it is matched as it is shown")]
     BadIssuer,
     /// Empty, too long, or with control characters.
-    #[error("a name has 1 to 1024 bytes and no control characters: it is matched as the broker is told it")]
+    #[error("a name has 1 to 1024 bytes and no control characters: it is matched as the broker receives it")]
     BadName,
     /// Too long, or with control characters.
     #[error("a reason has at most 200 characters and no control characters")]

@@ -93,8 +93,8 @@ pub enum RevocationError {
 }
 
 impl Lifecycle {
-    /// Adds revocations to a deployment's deny-list: all or none. One that is there already stays as
-    /// it is. Nodes that have carried out the generation refuse them, and end their sessions at
+    /// Adds revocations to a deployment's deny-list: all or none. One that is there already stays
+    /// as it is. Nodes that have carried out the generation refuse them, and end their sessions at
     /// `close_rate`; `None`: at once. Durable on return.
     pub async fn revoke<'a>(
         &self,

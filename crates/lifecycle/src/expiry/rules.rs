@@ -89,8 +89,8 @@ impl RuleSet {
         Self { rules: rules.into_iter().chain([ExpiryRule::End]).collect(), lifetime_max }
     }
 
-    /// Those of leaves, but for shares of more than a tenth: the next CRL is fetched while a tenth and
-    /// more is left, and one that comes then is never announced.
+    /// Those of leaves, but for shares of more than a tenth: the next CRL is fetched while a tenth
+    /// and more is left, and one that comes then is never announced.
     fn of_crls(leaf: &[ExpiryRule]) -> Self {
         let is_late = |rule: &&ExpiryRule| !matches!(rule, ExpiryRule::Share(share) if *share < 10);
         Self::new(leaf.iter().filter(is_late).copied().collect(), LEAF_LIFETIME_MAX)

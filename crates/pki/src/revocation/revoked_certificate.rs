@@ -71,7 +71,7 @@ impl RevokedCertificate {
     }
 }
 
-/// The name that a broker is told, as [`DeviceCertificate`](crate::DeviceCertificate) shows it.
+/// The name that a broker receives, as [`DeviceCertificate`](crate::DeviceCertificate) shows it.
 pub fn shown_device_name(name: &str) -> Box<str> {
     cut(escape(name, SUBJECT_CHARS_MAX), NAME_SHOWN_BYTES_MAX).into()
 }

@@ -28,6 +28,11 @@ pub(crate) fn bytes_or_null(row: &AnyRow, column: &str) -> Result<Option<Vec<u8>
     Ok(row.try_get::<Option<Vec<u8>>, _>(column)?)
 }
 
+/// An id, or a hash.
+pub(crate) fn sixteen(row: &AnyRow, column: &str) -> Result<[u8; 16], StoreError> {
+    bytes(row, column)?.try_into().map_err(|_| unreadable(column))
+}
+
 pub(crate) fn deployment_id(row: &AnyRow, column: &str) -> Result<DeploymentId, StoreError> {
     DeploymentId::parse(&text(row, column)?).map_err(|_| unreadable(column))
 }

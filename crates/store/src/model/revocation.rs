@@ -38,7 +38,7 @@ pub enum RevokedWhat {
         /// As in [`DeviceCertificate`](certward_pki::DeviceCertificate).
         serial: String,
     },
-    /// Those with a name, as the broker is told; of one issuer if there is one.
+    /// Those with a name, as the broker receives it; of one issuer if there is one.
     Name {
         /// Exactly.
         name: String,

@@ -77,8 +77,8 @@ impl Replica {
         Ok(is_of.await.map_err(CopyError::Store)? && !self.lacks_marks(store).await?)
     }
 
-    /// Whether a deployment is there as of its last change, but not its revocations: a release before
-    /// has copied it, which knows none.
+    /// Whether a deployment is there as of its last change, but not its revocations: a release
+    /// before has copied it, which knows none.
     async fn lacks_marks(&self, store: &Store) -> Result<bool, CopyError> {
         let snapshot = store.snapshot().await.map_err(CopyError::Store)?;
         let mut last: Option<DeploymentId> = None;

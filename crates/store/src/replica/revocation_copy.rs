@@ -1,5 +1,5 @@
-//! Revocations and CRLs on their way into a replica: what is new to it, of one deployment at a time,
-//! for one may have 100 MiB.
+//! Revocations and CRLs on their way into a replica: what is new to it, of one deployment at a
+//! time, for one may have 64 MiB.
 
 use std::collections::HashSet;
 

@@ -9,7 +9,7 @@ use crate::{
     DeploymentId, DeploymentRef, DueCrl, FetchConditions, Generation, Reader, ServedCrl, Store, StoreError,
     Timestamp, Tx,
     engine::{lock, many_rows, row},
-    repo::{deployment, revocation::sixteen},
+    repo::deployment,
 };
 
 /// As large as the largest of other rows.
@@ -106,8 +106,8 @@ impl Tx {
 }
 
 impl Store {
-    /// The CRL that has been due for longest, for the caller alone: its next fetch moves to `until`,
-    /// which an outcome replaces.
+    /// The CRL that has been due for longest, for the caller alone: its next fetch moves to
+    /// `until`, which an outcome replaces.
     pub async fn claim_crl_fetch(
         &self,
         now: Timestamp,
@@ -175,7 +175,7 @@ pub(crate) async fn revisions(
     .bind(deployment.as_str())
     .fetch_all(conn)
     .await?;
-    rows.iter().map(|row| Ok((id(row)?, CrlRevision(sixteen(row, "revision")?)))).collect()
+    rows.iter().map(|row| Ok((id(row)?, CrlRevision(row::sixteen(row, "revision")?)))).collect()
 }
 
 async fn revision(
@@ -204,7 +204,7 @@ pub(crate) async fn served(
     }
     Ok(Some(ServedCrl {
         id: id.clone(),
-        revision: CrlRevision(sixteen(&row, "revision")?),
+        revision: CrlRevision(row::sixteen(&row, "revision")?),
         der,
         signer_spki: row::bytes(&row, "signer")?,
         stale_policy: stale_policy(&row)?,
@@ -283,7 +283,7 @@ fn content(row: &AnyRow) -> Result<Option<CrlContent>, StoreError> {
         return Ok(None);
     }
     Ok(Some(CrlContent {
-        revision: CrlRevision(sixteen(row, "revision")?),
+        revision: CrlRevision(row::sixteen(row, "revision")?),
         bytes: row::count(row, "bytes")?,
         fingerprint: row::text(row, "fingerprint")?,
         signer_spki: row::bytes(row, "signer")?,

@@ -17,7 +17,7 @@ use crate::{
         row,
     },
     model::seen_device::{DEVICE_ADDRESS_KEPT_FOR, DEVICE_KEPT_FOR},
-    repo::{device_total, issuer_path, revocation::sixteen},
+    repo::{device_total, issuer_path},
 };
 
 /// Each has up to two parameters.
@@ -214,7 +214,7 @@ async fn refused_by(
     let query = ids.into_iter().fold(query, |query, id| query.bind(id));
     let query = texts.into_iter().flatten().fold(query, |query, text| query.bind(text));
     let rows = query.fetch_all(conn).await?;
-    rows.iter().map(|row| sixteen(row, "id").map(DeviceId)).collect()
+    rows.iter().map(|row| row::sixteen(row, "id").map(DeviceId)).collect()
 }
 
 /// What [`record`] did.

@@ -267,9 +267,9 @@ async fn after(
         .await?;
         for row in &rows {
             found.push(ListedKey {
-                id: sixteen(row, "id")?,
+                id: row::sixteen(row, "id")?,
                 generation: Generation(row::integer(row, "generation")?),
-                key: DenyKey(sixteen(row, "deny_key")?),
+                key: DenyKey(row::sixteen(row, "deny_key")?),
             });
         }
         match found.last() {
@@ -279,10 +279,6 @@ async fn after(
             _ => return Ok(found),
         }
     }
-}
-
-pub(crate) fn sixteen(row: &AnyRow, column: &str) -> Result<[u8; 16], StoreError> {
-    row::bytes(row, column)?.try_into().map_err(|_| row::unreadable(column))
 }
 
 async fn total(conn: &mut AnyConnection, deployment: &DeploymentId) -> Result<RevocationTotal, StoreError> {
@@ -302,7 +298,7 @@ async fn total(conn: &mut AnyConnection, deployment: &DeploymentId) -> Result<Re
 
 fn read(row: &AnyRow) -> Result<Revocation, StoreError> {
     Ok(Revocation {
-        id: RevocationId(sixteen(row, "id")?),
+        id: RevocationId(row::sixteen(row, "id")?),
         generation: Generation(row::integer(row, "generation")?),
         what: what(row)?,
         reason: row::text(row, "reason")?,
@@ -315,7 +311,7 @@ fn read(row: &AnyRow) -> Result<Revocation, StoreError> {
 fn what(row: &AnyRow) -> Result<RevokedWhat, StoreError> {
     Ok(match row::text(row, "kind")?.as_str() {
         "certificate" => RevokedWhat::Certificate {
-            device: DeviceId(sixteen(row, "device")?),
+            device: DeviceId(row::sixteen(row, "device")?),
             fingerprint: row::text(row, "fingerprint")?,
             issuer: row::text(row, "issuer")?,
             serial: row::text(row, "serial")?,
