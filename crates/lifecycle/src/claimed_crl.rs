@@ -1,17 +1,18 @@
 //! A CRL that this node has claimed to fetch: what the server sent is judged, and recorded while
 //! the claim stands.
 
-use aws_lc_rs::digest::{SHA256, digest};
-use certward_pki::{Crl, CrlCircumstances, CrlJudgement, judge_crl};
+use std::sync::Arc;
+
+use certward_pki::{Crl, CrlJudgement, fingerprint};
 use certward_store::{
-    AuditEntry, AuditOrigin, CRL_BYTES_IN_ALL_MAX, CrlContent, CrlFetchFailure, CrlFetching, CrlRevision,
-    Deployment, DeploymentCrl, DueCrl, FetchConditions, StoreError, Timestamp, Tx,
+    AuditOrigin, CRL_BYTES_IN_ALL_MAX, CrlContent, CrlFetchFailure, CrlFetching, DeploymentCrl, DueCrl,
+    FetchConditions, StoreError, Timestamp,
 };
 
 use crate::{
-    Fetched, Lifecycle, Unfetched,
+    CrlError, Denied, Fetched, Lifecycle, Unfetched,
     crl_schedule::{CrlLife, next_fetch, retry_fetch},
-    judge_pool::TooMany,
+    crls::{CrlChange, JudgedWith, entry},
 };
 
 /// What a fetch led to.
@@ -19,9 +20,16 @@ pub(crate) enum FetchEnd {
     /// The CRL in service is the server's.
     Unmodified(FetchConditions),
     /// Another one, which is accepted.
-    Replaced(Box<Crl>, FetchConditions),
+    Replaced(Box<FetchedCrl>),
     /// It was not fetched, or is refused.
     Failed(Unfetched),
+}
+
+/// A CRL that is accepted, unless the deployment changes before it is recorded.
+pub(crate) struct FetchedCrl {
+    pub(crate) crl: Crl,
+    with: JudgedWith,
+    conditions: FetchConditions,
 }
 
 /// A claimed CRL.
@@ -44,39 +52,33 @@ impl ClaimedCrl<'_> {
 
     async fn judge(&self, bytes: Vec<u8>, conditions: FetchConditions) -> Result<FetchEnd, StoreError> {
         let DueCrl { deployment, crl } = self.due;
-        let store = self.lifecycle.store();
-        let in_service = store.read().served_crl(&deployment.id, &crl.id).await?.map(|served| served.der);
-        if in_service.as_ref() == Some(&bytes) {
+        let is_in_service =
+            |der: &[u8]| crl.content.as_ref().is_some_and(|content| content.fingerprint == fingerprint(der));
+        if is_in_service(&bytes) {
             return Ok(FetchEnd::Unmodified(conditions));
         }
-        let newest = match store.read().deployment(&deployment.id).await?.and_then(|it| it.tls.version()) {
-            Some(version) => store.read().version(&deployment.id, version).await?,
-            None => None,
-        };
-        let client_cas = newest.map_or_else(Vec::new, |newest| newest.client_cas);
-        let (now, stale) = (store.now().await?.to_time(), crl.stale_policy);
-        let judge = move || {
-            let in_service = in_service.as_deref();
-            let circumstances = CrlCircumstances { now, client_cas: &client_cas, in_service, stale };
-            let judgement = judge_crl(&bytes, &circumstances);
-            // Sent in PEM.
-            let is_same = judgement.crl.as_ref().is_some_and(|crl| Some(crl.der.as_slice()) == in_service);
-            (judgement, is_same)
-        };
+        let (bytes, policy) = (Arc::new(bytes), Some(crl.stale_policy));
         // In the turn of the key that set the address.
-        Ok(match self.lifecycle.judge_pool.run(&crl.put_by, judge).await {
-            Ok((_, true)) => FetchEnd::Unmodified(conditions),
-            Ok((CrlJudgement { crl: Some(crl), .. }, false)) => FetchEnd::Replaced(crl.into(), conditions),
-            Ok((refused, false)) => FetchEnd::Failed(refusal(&refused)),
-            Err(TooMany) => FetchEnd::Failed(Unfetched {
+        let judged = self.lifecycle.judge_crl_of(&crl.put_by, deployment, &crl.id, &bytes, policy).await;
+        Ok(match judged {
+            // Sent in PEM.
+            Ok((_, CrlJudgement { crl: Some(new), .. })) if is_in_service(&new.der) => {
+                FetchEnd::Unmodified(conditions)
+            }
+            Ok((with, CrlJudgement { crl: Some(new), .. })) => {
+                FetchEnd::Replaced(FetchedCrl { crl: new, with, conditions }.into())
+            }
+            Ok((_, refused)) => FetchEnd::Failed(refusal(&refused)),
+            Err(CrlError::TooManyUploads) => FetchEnd::Failed(Unfetched {
                 code: "busy",
                 sentence: "too many uploads wait to be judged on this node".to_owned(),
             }),
+            Err(error) => FetchEnd::Failed(not_stored(error)?),
         })
     }
 
-    /// Records it, and when the CRL is fetched again. `None`: the claim stands no more, and nothing
-    /// is recorded.
+    /// Records it, and when the CRL is fetched again. `None`: the claim stands no more, or the CRL
+    /// would be judged otherwise now; nothing is recorded.
     pub(crate) async fn record(&self, end: FetchEnd) -> Result<Option<FetchEnd>, StoreError> {
         let mut tx = self.lifecycle.store().begin().await?;
         let deployment = tx.deployment(&self.due.deployment.id).await?;
@@ -92,14 +94,36 @@ impl ClaimedCrl<'_> {
         else {
             return Ok(None);
         };
-        let others =
-            crls.iter().filter(|other| other.id != crl.id).filter_map(|other| other.content.as_ref());
-        let room = CRL_BYTES_IN_ALL_MAX.saturating_sub(others.map(|content| content.bytes).sum());
+        let (now, random) = (tx.now(), self.random());
         let end = match end {
-            FetchEnd::Replaced(new, _) if new.der.len() as u64 > room => FetchEnd::Failed(too_many_bytes()),
+            FetchEnd::Replaced(new) if new.with != JudgedWith::of(&deployment, Some(crl), None) => {
+                return Ok(None);
+            }
+            FetchEnd::Replaced(new) => {
+                let life = CrlLife {
+                    this_update: Timestamp::from_time(new.crl.this_update),
+                    next_update: new.crl.next_update.map(Timestamp::from_time),
+                };
+                let change = CrlChange {
+                    id: crl.id.clone(),
+                    accepted: Some(new.crl.clone()),
+                    stale_policy: crl.stale_policy,
+                    fetching: Some(fetched(fetching, &new.conditions, now, next_fetch(life, now, random))),
+                    put_by: crl.put_by.clone(),
+                    put_at: crl.put_at,
+                };
+                // Of no change that an operator asked for: sessions end at once.
+                match self.lifecycle.store_crl(&mut tx, &deployment, &crls, change, None).await {
+                    Ok((stored, generation)) => {
+                        let origin = AuditOrigin::certward();
+                        tx.audit(entry(origin, "tls.crl-fetch", &deployment, &stored, generation));
+                        FetchEnd::Replaced(new)
+                    }
+                    Err(error) => FetchEnd::Failed(not_stored(error)?),
+                }
+            }
             end => end,
         };
-        let (now, random) = (tx.now(), self.random());
         let life = crl.content.as_ref().map(life_of);
         match &end {
             FetchEnd::Unmodified(conditions) => {
@@ -112,13 +136,7 @@ impl ClaimedCrl<'_> {
                 let failed = failed(fetching, unfetched, life, now, random);
                 tx.set_crl_fetching(&deployment.id, &crl.id, &failed).await?;
             }
-            FetchEnd::Replaced(new, conditions) => {
-                let content = content_of(new, self.revision());
-                let next_at = next_fetch(life_of(&content), now, random);
-                let fetching = Some(fetched(fetching, conditions, now, next_at));
-                let crl = DeploymentCrl { content: Some(content), fetching, ..crl.clone() };
-                replace(&mut tx, &deployment, crl, &new.der).await?;
-            }
+            FetchEnd::Replaced(_) => {}
         }
         tx.commit().await?;
         Ok(Some(end))
@@ -129,38 +147,6 @@ impl ClaimedCrl<'_> {
         self.lifecycle.entropy.fill(&mut bytes);
         u32::from_le_bytes(bytes)
     }
-
-    fn revision(&self) -> CrlRevision {
-        let mut bytes = [0; 16];
-        self.lifecycle.entropy.fill(&mut bytes);
-        CrlRevision(bytes)
-    }
-}
-
-/// Nodes carry it out; status, version and proofs stay.
-async fn replace(
-    tx: &mut Tx,
-    deployment: &Deployment,
-    crl: DeploymentCrl,
-    der: &[u8],
-) -> Result<(), StoreError> {
-    let id = &deployment.id;
-    let generation = tx.draw_generation(id).await?;
-    let crl = DeploymentCrl { generation, ..crl };
-    // Of no change that an operator asked for: sessions end at once.
-    tx.set_close_rate(id, None).await?;
-    tx.put_crl(id, &crl, Some(der)).await?;
-    tx.set_tls(id, generation, &deployment.tls).await?;
-    let (number, entries) =
-        crl.content.as_ref().map_or((None, 0), |content| (content.number.as_deref(), content.entries));
-    let number = number.unwrap_or("none");
-    tx.audit(AuditEntry {
-        detail: format!("CRL {}, number {number}, {entries} entries, generation {generation}", crl.id),
-        project: Some(deployment.project.clone()),
-        deployment: Some(id.clone()),
-        ..AuditEntry::new(AuditOrigin::certward(), "tls.crl-fetch", id.as_str())
-    });
-    Ok(())
 }
 
 fn fetched(
@@ -194,20 +180,6 @@ fn life_of(content: &CrlContent) -> CrlLife {
     CrlLife { this_update: content.this_update, next_update: content.next_update }
 }
 
-fn content_of(crl: &Crl, revision: CrlRevision) -> CrlContent {
-    CrlContent {
-        revision,
-        bytes: crl.der.len() as u64,
-        fingerprint: digest(&SHA256, &crl.der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
-        signer_spki: crl.signer_spki.clone(),
-        issuer: crl.issuer.to_string(),
-        number: crl.number.as_deref().map(str::to_owned),
-        entries: crl.entries as u64,
-        this_update: Timestamp::from_time(crl.this_update),
-        next_update: crl.next_update.map(Timestamp::from_time),
-    }
-}
-
 /// By its code alone: the messages of findings hold texts of what was sent.
 fn refusal(refused: &CrlJudgement) -> Unfetched {
     let error = refused.findings.iter().find(|finding| finding.is_error());
@@ -220,7 +192,15 @@ fn refusal(refused: &CrlJudgement) -> Unfetched {
     }
 }
 
-fn too_many_bytes() -> Unfetched {
-    let mib = CRL_BYTES_IN_ALL_MAX / (1024 * 1024);
-    Unfetched { code: "no_room", sentence: format!("the CRLs of the deployment would have over {mib} MiB") }
+/// What was wrong with it, or with the store.
+fn not_stored(error: CrlError) -> Result<Unfetched, StoreError> {
+    match error {
+        CrlError::Store(error) | CrlError::Denied(Denied::Store(error)) => Err(error),
+        CrlError::NoRoom { .. } => {
+            let mib = CRL_BYTES_IN_ALL_MAX / (1024 * 1024);
+            let sentence = format!("the CRLs of the deployment would have over {mib} MiB");
+            Ok(Unfetched { code: "no_room", sentence })
+        }
+        other => Ok(Unfetched { code: "refused", sentence: other.to_string() }),
+    }
 }

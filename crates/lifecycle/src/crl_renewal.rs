@@ -120,8 +120,8 @@ impl CrlRenewal {
                     );
                 }
             }
-            FetchEnd::Replaced(new, _) => {
-                let entries = new.entries;
+            FetchEnd::Replaced(new) => {
+                let entries = new.crl.entries;
                 tracing::info!(deployment.id = %deployment, %crl, entries, "another CRL is fetched");
             }
             FetchEnd::Unmodified(_) if was_failing => {
