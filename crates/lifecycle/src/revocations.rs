@@ -13,7 +13,7 @@ use certward_store::{
 use thiserror::Error;
 
 use crate::{
-    ConnectedDevices, Denied, Lifecycle, NewRevocation, RefusedRevocation, Requester, acting::Acting,
+    Denied, DeniedSessions, Lifecycle, NewRevocation, RefusedRevocation, Requester, acting::Acting,
     new_revocation::resolve,
 };
 
@@ -21,8 +21,6 @@ use crate::{
 pub const REVOKED_AT_ONCE_MAX: usize = 1_000;
 /// Known devices that are counted.
 const MATCHES_COUNTED_MAX: u32 = 10_000;
-/// Of those, the nodes are asked for so many.
-const CONNECTED_ASKED_MAX: usize = 1_000;
 /// In the audit; the others have the same generation.
 const AUDITED_IDS_MAX: usize = 20;
 
@@ -33,7 +31,7 @@ pub struct Revoked {
     pub entries: Vec<RevokedEntry>,
     /// Nodes that have carried it out refuse all of them.
     pub generation: Generation,
-    /// Whom they refuse, of those known before the change.
+    /// Whom they refuse, of those known and connected before the change.
     pub matches: RevocationMatches,
     /// Whether devices are asked for certificates now: the newest upload is two-way.
     pub has_effect: bool,
@@ -48,14 +46,14 @@ pub struct RevokedEntry {
     pub is_new: bool,
 }
 
-/// Devices that revocations refuse.
+/// Devices and sessions that revocations refuse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevocationMatches {
     /// Known devices; counted up to 10,000.
     pub known: u64,
-    /// Those of them with a session, before the change; partial too if more than 1,000 are known.
+    /// Their sessions, in the order of what was asked for; one is counted for each that finds it.
     /// `None`: there is no gateway node.
-    pub connected: Option<ConnectedDevices>,
+    pub connected: Option<DeniedSessions>,
 }
 
 /// Why a deny-list was not changed.
@@ -167,11 +165,8 @@ impl Lifecycle {
         revoked: &[RevokedWhat],
     ) -> Result<RevocationMatches, StoreError> {
         let known = self.store.read().devices_refused_by(deployment, revoked, MATCHES_COUNTED_MAX).await?;
-        let asked = &known[..known.len().min(CONNECTED_ASKED_MAX)];
-        let mut connected = self.connected_devices(deployment, asked).await?;
-        if let Some(connected) = &mut connected {
-            connected.is_partial |= asked.len() < known.len();
-        }
+        let keys: Vec<_> = revoked.iter().map(RevokedWhat::key).collect();
+        let connected = self.denied_sessions(deployment, &keys).await?;
         Ok(RevocationMatches { known: known.len() as u64, connected })
     }
 

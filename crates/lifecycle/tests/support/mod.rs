@@ -39,6 +39,8 @@ pub(crate) struct FakeGateway {
     pub(crate) by_client_ca: Mutex<SessionsByClientCa>,
     /// `None`: it identifies no devices.
     pub(crate) connected: Mutex<Option<Vec<DeviceId>>>,
+    /// Each finds a session.
+    pub(crate) denied: Mutex<Vec<DenyKey>>,
     /// Reports a rehearsal's start, and waits for the test.
     held: Mutex<Option<(mpsc::UnboundedSender<()>, mpsc::UnboundedReceiver<()>)>>,
 }
@@ -117,7 +119,8 @@ impl NodeView for FakeGateway {
     }
 
     fn denied_sessions(&self, _: &DeploymentId, keys: &[DenyKey]) -> Vec<u64> {
-        vec![0; keys.len()]
+        let denied = self.denied.lock().unwrap();
+        keys.iter().map(|key| u64::from(denied.contains(key))).collect()
     }
 
     fn carried_out(&self, _: &DeploymentId, _: Generation) -> CarryingOut<'_> {
