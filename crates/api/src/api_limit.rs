@@ -7,6 +7,8 @@ pub(crate) enum ApiLimit {
     Connections,
     /// Deployments of a project.
     Deployments,
+    /// Bodies over 256 KiB at once.
+    LargeBodies,
     /// Failed logins of an address.
     Logins,
     /// Requests of a key in the window.
@@ -16,8 +18,15 @@ pub(crate) enum ApiLimit {
 }
 
 impl ApiLimit {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Body, Self::Connections, Self::Deployments, Self::Logins, Self::Requests, Self::Uploads];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Body,
+        Self::Connections,
+        Self::Deployments,
+        Self::LargeBodies,
+        Self::Logins,
+        Self::Requests,
+        Self::Uploads,
+    ];
 
     /// A stable name.
     pub(crate) fn as_str(self) -> &'static str {
@@ -25,6 +34,7 @@ impl ApiLimit {
             Self::Body => "body",
             Self::Connections => "connections",
             Self::Deployments => "deployments",
+            Self::LargeBodies => "large_bodies",
             Self::Logins => "logins",
             Self::Requests => "requests",
             Self::Uploads => "uploads",

@@ -5,8 +5,8 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ApiMetrics, ApiSettings, documents::Documents, login_guard::LoginGuard, readiness::Readiness,
-    refusal_recorder::RefusalRecorder, store_trouble::StoreTrouble,
+    ApiMetrics, ApiSettings, documents::Documents, large_bodies::LargeBodies, login_guard::LoginGuard,
+    readiness::Readiness, refusal_recorder::RefusalRecorder, store_trouble::StoreTrouble,
 };
 
 /// State of all handlers.
@@ -17,6 +17,7 @@ pub(crate) struct Context {
     pub(crate) metrics: ApiMetrics,
     pub(crate) registry: Arc<Registry>,
     pub(crate) login_guard: LoginGuard,
+    pub(crate) large_bodies: LargeBodies,
     pub(crate) readiness: Readiness,
     pub(crate) store_trouble: StoreTrouble,
     pub(crate) refusals: RefusalRecorder,

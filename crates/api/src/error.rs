@@ -9,10 +9,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use certward_lifecycle::{
-    AlertChannelError, Denied, DeploymentError, DeviceError, Handling, Impact, KeyError, OutOfBounds,
-    ProjectError, TlsError,
+    AlertChannelError, CrlError, Denied, DeploymentError, DeviceError, Handling, Impact, KeyError,
+    OutOfBounds, ProjectError, RevocationError, TlsError,
 };
-use certward_store::{Scope, StoreError, VersionId};
+use certward_store::{CRLS_MAX, Scope, StoreError, VersionId};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -24,6 +24,7 @@ use crate::{
     openapi::vocabulary::{CodeWord, SentenceText},
     prefer,
     refusal_code::RefusalCode,
+    routes::revocations,
     store_trouble::StoreTroubleCause,
 };
 
@@ -53,6 +54,10 @@ pub(crate) enum Error {
     TlsNotFound,
     /// It is not kept.
     VersionNotFound,
+    /// The deny-list has none of this id.
+    RevocationNotFound,
+    /// The deployment has none of this id.
+    CrlNotFound,
     /// None was `running` before the newest.
     NoEarlierVersion,
     /// Its key is erased.
@@ -71,8 +76,10 @@ pub(crate) enum Error {
     BodyTimeout,
     /// The client can remove it.
     Conflict { code: RefusalCode, message: String },
-    /// Larger than [`crate::body::BODY_BYTES_MAX`].
-    BodyTooLarge,
+    /// More bytes than these.
+    BodyTooLarge(usize),
+    /// A disconnect or a bad chunk.
+    BodyUnreadable,
     /// Wrong media type or coding.
     UnsupportedMediaType(&'static str),
     /// Or not readable.
@@ -87,6 +94,8 @@ pub(crate) enum Error {
     RateLimited { retry_after: Duration },
     /// Too many uploads of the key wait.
     TooManyUploads,
+    /// This node keeps too many.
+    TooManyLargeBodies,
     /// No change, or an unknown outcome.
     Store(StoreError),
     /// A defect of this program.
@@ -125,11 +134,12 @@ impl Error {
     /// The limit that refused the request.
     fn limit(&self) -> Option<ApiLimit> {
         match self {
-            Self::BodyTooLarge => Some(ApiLimit::Body),
+            Self::BodyTooLarge(_) => Some(ApiLimit::Body),
             Self::Conflict { code: RefusalCode::DeploymentQuota, .. } => Some(ApiLimit::Deployments),
             Self::TooManyLogins { .. } => Some(ApiLimit::Logins),
             Self::RateLimited { .. } => Some(ApiLimit::Requests),
             Self::TooManyUploads => Some(ApiLimit::Uploads),
+            Self::TooManyLargeBodies => Some(ApiLimit::LargeBodies),
             _ => None,
         }
     }
@@ -193,6 +203,10 @@ impl Error {
             Self::VersionNotFound => {
                 (RefusalCode::VersionNotFound, "The version does not exist, or is not kept any more.")
             }
+            Self::RevocationNotFound => {
+                (RefusalCode::RevocationNotFound, "The deployment has no revocation of this id.")
+            }
+            Self::CrlNotFound => (RefusalCode::CrlNotFound, "The deployment has no CRL of this id."),
             Self::NoEarlierVersion => (
                 RefusalCode::VersionNotFound,
                 "No kept version was running before the newest one; name the one to go back to.",
@@ -218,10 +232,11 @@ impl Error {
             }
             Self::BodyTimeout => (RefusalCode::RequestTimeout, "The body did not arrive in time."),
             Self::Conflict { code, message } => (*code, message.as_str()),
-            Self::BodyTooLarge => {
-                let message = format!("The body is larger than {} KiB.", crate::body::BODY_BYTES_MAX / 1024);
+            Self::BodyTooLarge(bytes_max) => {
+                let message = format!("The body is larger than {} KiB.", bytes_max / 1024);
                 return (RefusalCode::BodyTooLarge, message.into());
             }
+            Self::BodyUnreadable => (RefusalCode::InvalidJson, "The body could not be read to its end."),
             Self::UnsupportedMediaType(message) => (RefusalCode::UnsupportedMediaType, *message),
             Self::InvalidJson(message) => (RefusalCode::InvalidJson, message.as_str()),
             Self::TlsAlreadyExists => (
@@ -239,6 +254,10 @@ impl Error {
                 RefusalCode::RateLimited,
                 "Too many uploads of this API key wait to be judged; send fewer at once.",
             ),
+            Self::TooManyLargeBodies => (
+                RefusalCode::RateLimited,
+                "Too many bodies over 256 KiB are received at the moment; send it again.",
+            ),
             // Not "nothing was changed": a commit without an answer has an unknown outcome.
             Self::Store(_) => (
                 RefusalCode::StoreUnavailable,
@@ -254,7 +273,7 @@ impl Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooManyLogins { retry_after } | Self::RateLimited { retry_after } => Some(*retry_after),
-            Self::TooManyUploads => Some(UPLOAD_RETRY_AFTER),
+            Self::TooManyUploads | Self::TooManyLargeBodies => Some(UPLOAD_RETRY_AFTER),
             Self::Store(_) => Some(STORE_RETRY_AFTER),
             _ => None,
         }
@@ -430,6 +449,55 @@ impl From<DeviceError> for Error {
             DeviceError::NotFound => Self::NotFound("The deployment has no device of this id."),
             DeviceError::Denied(denied) => denied.into(),
             DeviceError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<RevocationError> for Error {
+    fn from(error: RevocationError) -> Self {
+        match error {
+            RevocationError::NoDeployment => Self::DeploymentNotFound,
+            RevocationError::NotFound => Self::RevocationNotFound,
+            RevocationError::Count => revocations::new::wrong_count(),
+            RevocationError::Refused(refused) => revocations::new::refused(&refused),
+            RevocationError::Full { listed, room, wanted } => Self::Conflict {
+                code: RefusalCode::RevocationQuota,
+                message: format!(
+                    "The deny-list has {listed} entries and room for {room} more, not for {wanted}; remove some first, or use a CRL."
+                ),
+            },
+            RevocationError::Denied(denied) => denied.into(),
+            RevocationError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<CrlError> for Error {
+    fn from(error: CrlError) -> Self {
+        let quota = |message| Self::Conflict { code: RefusalCode::CrlQuota, message };
+        match error {
+            CrlError::NoDeployment => Self::DeploymentNotFound,
+            CrlError::NotFound => Self::CrlNotFound,
+            CrlError::Refused(findings) => Self::Unprocessable(Detail::list(findings)),
+            CrlError::StaleInService => Self::Conflict {
+                code: RefusalCode::CrlStale,
+                message: "The CRL in service is stale: with hard, all certificates of its issuer would be refused; set a newer one with hard."
+                    .to_owned(),
+            },
+            CrlError::TooMany => {
+                quota(format!("The deployment has {CRLS_MAX} CRLs already, as many as it may; remove one first."))
+            }
+            CrlError::NoRoom { room } => quota(format!(
+                "The CRLs of a deployment may have 64 MiB in all; there is room for {} KiB.",
+                room / 1024
+            )),
+            CrlError::KeepsChanging => Self::Conflict {
+                code: RefusalCode::DeploymentChanged,
+                message: "Client CAs or the CRL were changed again and again meanwhile; send it again.".to_owned(),
+            },
+            CrlError::Denied(denied) => denied.into(),
+            CrlError::TooManyUploads => Self::TooManyUploads,
+            CrlError::Store(error) => Self::Store(error),
         }
     }
 }

@@ -89,21 +89,26 @@ impl<'de, T: FromFields> Visitor<'de> for ObjectVisitor<T> {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
-        let mut fields = T::default();
-        // Unknown fields too: acceptance does not depend on known names. Bounded by the body.
-        let mut seen = HashSet::new();
-        while let Some(name) = map.next_key::<String>()? {
-            if seen.contains(&name) {
-                return Err(serde::de::Error::custom(DUPLICATE_FIELD));
-            }
-            if !fields.take(&name, &mut map)? {
-                map.next_value::<IgnoredAny>()?;
-            }
-            seen.insert(name);
-        }
-        Ok(fields)
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        fields(map)
     }
+}
+
+/// Of an object, also of one in another.
+pub(crate) fn fields<'de, T: FromFields, A: MapAccess<'de>>(mut map: A) -> Result<T, A::Error> {
+    let mut fields = T::default();
+    // Unknown fields too: acceptance does not depend on known names. Bounded by the body.
+    let mut seen = HashSet::new();
+    while let Some(name) = map.next_key::<String>()? {
+        if seen.contains(&name) {
+            return Err(serde::de::Error::custom(DUPLICATE_FIELD));
+        }
+        if !fields.take(&name, &mut map)? {
+            map.next_value::<IgnoredAny>()?;
+        }
+        seen.insert(name);
+    }
+    Ok(fields)
 }
 
 /// All fields, for resources without secrets.

@@ -9,6 +9,7 @@
 
 mod access;
 mod access_log;
+mod any_json;
 mod api_error;
 mod api_limit;
 mod audited_action;
@@ -30,6 +31,7 @@ mod heads;
 mod hyper_error_body;
 mod impact_body;
 mod json;
+mod large_bodies;
 mod limit;
 mod login_guard;
 mod metrics;

@@ -49,6 +49,7 @@ impl Context {
             Method::Post | Method::Put | Method::Delete => self.settings.limits.changes,
             Method::Rollback => self.settings.limits.rollbacks,
             Method::ClientCas => self.settings.limits.client_cas,
+            Method::Revocation => self.settings.limits.revocations,
         }
     }
 }

@@ -82,7 +82,7 @@ pub(crate) fn operations() -> Vec<(&'static str, String)> {
         description = "Manages the TLS certificates of MQTT deployments. Programs written for the EMQX Cloud API \
                        \"TLS Certificate Management\" work against it by changing the base address alone.\n\n\
                        Unknown fields are ignored; a field given twice is 400. A body is JSON in UTF-8, at most \
-                       256 KiB. HEAD is answered as GET. Times are UTC. Paths are matched exactly, without a \
+                       256 KiB where the operation does not say otherwise. HEAD is answered as GET. Times are UTC. Paths are matched exactly, without a \
                        trailing slash. Every answer of a route has `X-Request-Id`, which names the request in \
                        log and audit.\n\n\
                        A request that is not HTTP/1.1 is 400 `BAD_REQUEST`, one whose path is too long 414 \
@@ -104,6 +104,13 @@ pub(crate) fn operations() -> Vec<(&'static str, String)> {
         routes::tls::client_cas::add::add,
         routes::tls::client_cas::remove::remove,
         routes::tls::client_cas::stragglers::stragglers,
+        routes::revocations::list::list,
+        routes::revocations::add::add,
+        routes::revocations::remove::remove,
+        routes::crls::list::list,
+        routes::crls::show::show,
+        routes::crls::set::set,
+        routes::crls::remove::remove,
         routes::devices::list::list,
         routes::devices::summary::summary,
         routes::devices::forget::forget,
@@ -141,6 +148,7 @@ pub(crate) fn operations() -> Vec<(&'static str, String)> {
     security(("basic" = [])),
     tags(
         (name = "tls", description = "The certificate of a deployment."),
+        (name = "revocation", description = "Certificates that a deployment refuses: its deny-list and CRLs."),
         (name = "devices", description = "Devices that a broker answered, and their sessions."),
         (name = "deployments", description = "Brokers, and the names that lead to them."),
         (name = "projects", description = "Who may claim which brokers and names."),

@@ -4,7 +4,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use certward_pki::DeviceId;
-use certward_store::VersionId;
+use certward_store::{CrlId, RevocationId, VersionId};
 
 use crate::auth::BASE;
 
@@ -41,6 +41,16 @@ impl PathId {
             text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         };
         Self::at(path, 5).parse(|text| is_fingerprint(text).then(|| text.to_owned()))
+    }
+
+    /// The revocation of `/deployments/{id}/tls/revocations/{revocation}`.
+    pub(crate) fn revocation_of(path: &str) -> Option<RevocationId> {
+        Self::at(path, 5).parse(RevocationId::parse)
+    }
+
+    /// The CRL of `/deployments/{id}/tls/crls/{crl}`, decoded.
+    pub(crate) fn crl_of(path: &str) -> Option<CrlId> {
+        Self::at(path, 5).parse(|text| CrlId::parse(text).ok())
     }
 
     /// The path begins with `/`: its first segment, 0, is empty.

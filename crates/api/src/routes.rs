@@ -18,6 +18,7 @@ use crate::{access_log, auth, context::Shared, error::Error, framing};
 pub(crate) mod alert_channels;
 pub(crate) mod alerts;
 pub(crate) mod audit;
+pub(crate) mod crls;
 pub(crate) mod deployments;
 pub(crate) mod devices;
 pub(crate) mod documents;
@@ -27,6 +28,7 @@ pub(crate) mod keys;
 pub(crate) mod metrics;
 pub(crate) mod nodes;
 pub(crate) mod projects;
+pub(crate) mod revocations;
 pub(crate) mod sessions;
 pub(crate) mod tls;
 
@@ -76,6 +78,13 @@ fn base(api: &Shared) -> Router<Shared> {
             "/public_api/v1/deployments/{id}/tls/client-cas/{fingerprint}/stragglers",
             get(tls::client_cas::stragglers),
         )
+        .route(
+            "/public_api/v1/deployments/{id}/tls/revocations",
+            get(revocations::list).post(revocations::add),
+        )
+        .route("/public_api/v1/deployments/{id}/tls/revocations/{revocation}", delete(revocations::remove))
+        .route("/public_api/v1/deployments/{id}/tls/crls", get(crls::list))
+        .route("/public_api/v1/deployments/{id}/tls/crls/{crl}", crl())
         .route("/public_api/v1/deployments/{id}/devices", get(devices::list))
         .route("/public_api/v1/deployments/{id}/devices/summary", get(devices::summary))
         .route("/public_api/v1/deployments/{id}/devices/{device}", delete(devices::forget))
@@ -130,6 +139,10 @@ fn deployment() -> MethodRouter<Shared> {
 
 fn client_cas() -> MethodRouter<Shared> {
     get(tls::client_cas::list).post(tls::client_cas::add)
+}
+
+fn crl() -> MethodRouter<Shared> {
+    get(crls::show).put(crls::set).delete(crls::remove)
 }
 
 fn certificate() -> MethodRouter<Shared> {

@@ -24,8 +24,8 @@ pub struct ApiSettings {
 }
 
 impl ApiSettings {
-    /// At most 1024 × (16 KiB headers + 256 KiB body) = 272 MiB; far less in practice: only
-    /// admitted requests have a body.
+    /// At most 1024 × (16 KiB headers + 256 KiB body) = 272 MiB, and 96 MiB of large bodies; far less
+    /// in practice: only admitted requests have a body.
     pub const CONNECTIONS_MAX: usize = 1024;
 
     /// Plain HTTP and the default limits.
@@ -64,6 +64,9 @@ pub struct Limits {
     pub rollbacks: RequestLimit,
     /// Added and removed client CAs: 6 in 60 minutes, apart from the changes.
     pub client_cas: RequestLimit,
+    /// Changes of the deny-list, and those of CRLs: 600 in 60 minutes. A device is revoked in a
+    /// hurry, and a CA may publish a CRL every few minutes.
+    pub revocations: RequestLimit,
 }
 
 impl Limits {
@@ -78,7 +81,13 @@ impl Default for Limits {
     fn default() -> Self {
         let window = Duration::from_secs(60 * 60);
         let limit = |requests| RequestLimit { requests, window };
-        Self { reads: limit(60), changes: limit(6), rollbacks: limit(6), client_cas: limit(6) }
+        Self {
+            reads: limit(60),
+            changes: limit(6),
+            rollbacks: limit(6),
+            client_cas: limit(6),
+            revocations: limit(600),
+        }
     }
 }
 
@@ -87,7 +96,7 @@ impl Default for Limits {
 pub struct ApiDeadlines {
     /// The TLS handshake; then headers, from there or a request's first byte: 10 s.
     pub headers: Duration,
-    /// From the first read to the end: 20 s, then 408.
+    /// From the first read to the end: 20 s, then 408; three times that for a large body.
     pub body: Duration,
     /// Between an answer and the next request: 60 s.
     pub idle: Duration,

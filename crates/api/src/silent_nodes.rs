@@ -1,8 +1,8 @@
 //! Nodes that did not answer: what is missing from an answer is named in it.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use certward_lifecycle::SilentNodes;
-use certward_store::NodeId;
+use certward_lifecycle::{Lifecycle, SilentNodes};
+use certward_store::{DeploymentId, Generation, NodeId};
 
 /// Where the body is an array.
 const SILENT_NODES: HeaderName = HeaderName::from_static("certward-silent-nodes");
@@ -15,6 +15,20 @@ pub(crate) fn named(silent: &SilentNodes) -> Vec<String> {
     match silent {
         SilentNodes::AllOthers => vec![ALL_OTHERS.to_owned()],
         SilentNodes::These(nodes) => nodes.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// The nodes that have not acknowledged a change. It is stored: an answer without them is better
+/// than an error.
+pub(crate) async fn without(
+    lifecycle: &Lifecycle,
+    deployment: &DeploymentId,
+    change: Generation,
+) -> Vec<String> {
+    match lifecycle.nodes_without(deployment, change).await {
+        Ok(Some(silent)) => named(&silent),
+        Ok(None) => Vec::new(),
+        Err(_) => named(&SilentNodes::AllOthers),
     }
 }
 

@@ -1,11 +1,9 @@
-use std::fmt;
-
-use certward_pki::{Text, Upload};
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use certward_pki::Upload;
+use serde::de::MapAccess;
 use utoipa::ToSchema;
-use zeroize::Zeroizing;
 
 use crate::{
+    any_json::any_json,
     error::Error,
     json,
     openapi::vocabulary::{PemText, UploadTypeWord},
@@ -50,65 +48,15 @@ impl json::FromFields for UploadFields {
             "cacert" => &mut self.0.cacert,
             _ => return Ok(false),
         };
-        *field = map.next_value::<UploadProperty>()?.0;
+        *field = map.next_value_seed(any_json())?;
         Ok(true)
-    }
-}
-
-struct UploadProperty(Text);
-
-impl<'de> Deserialize<'de> for UploadProperty {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UploadPropertyVisitor).map(UploadProperty)
-    }
-}
-
-struct UploadPropertyVisitor;
-
-impl<'de> Visitor<'de> for UploadPropertyVisitor {
-    type Value = Text;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a property")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Text, E> {
-        Ok(Text::Given(Zeroizing::new(text.to_owned())))
-    }
-
-    fn visit_unit<E>(self) -> Result<Text, E> {
-        Ok(Text::Absent)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Text, E> {
-        Ok(Text::NotText)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Text, E> {
-        Ok(Text::NotText)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Text, E> {
-        Ok(Text::NotText)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Text, E> {
-        Ok(Text::NotText)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Text, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Text::NotText)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Text, A::Error> {
-        while items.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Text::NotText)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use certward_pki::Text;
+
     use super::*;
 
     fn word(text: &Text) -> String {

@@ -22,6 +22,8 @@ files! {
     "rollbackTls.request" "rollbackTls.answer"
     "listClientCAs.answer" "addClientCAs.request" "addClientCAs.answer" "removeClientCA.answer"
     "listStragglers.answer"
+    "addRevocations.request" "addRevocations.answer" "listRevocations.answer"
+    "setCrl.request" "setCrl.answer" "getCrl.answer" "listCrls.answer"
     "listDevices.answer" "getDeviceSummary.answer" "listSessions.answer" "closeSessions.answer"
     "listDeployments.answer" "getDeployment.answer"
     "createDeployment.request" "createDeployment.answer"
@@ -40,7 +42,9 @@ files! {
 pub(super) fn add(operation: &mut Operation) {
     let id = operation.operation_id.clone().unwrap_or_default();
     if let Some(RefOr::T(body)) = &mut operation.request_body {
-        body.content.values_mut().for_each(|content| set(content, request(&id)));
+        // Of JSON; a CRL is also sent as it is.
+        let content = body.content.get_mut("application/json");
+        content.into_iter().for_each(|content| set(content, request(&id)));
     }
     for status in ["200", "201"] {
         if let Some(RefOr::T(response)) = operation.responses.responses.get_mut(status) {

@@ -17,7 +17,8 @@ const HANDLED: [&str; 6] =
     ["createTls", "replaceTls", "rollbackTls", "addClientCAs", "removeClientCA", "checkTls"];
 
 /// Lists that come in pages.
-const PAGED: [&str; 5] = ["listExpiring", "listAlerts", "listAudit", "listDevices", "listStragglers"];
+const PAGED: [&str; 6] =
+    ["listExpiring", "listAlerts", "listAudit", "listDevices", "listStragglers", "listRevocations"];
 
 pub(super) fn add_shared(components: &mut Components) {
     for (name, description) in limit::HEADERS.into_iter().chain([limit::RETRY_AFTER]) {

@@ -15,6 +15,7 @@ enum CountedAs {
     Change,
     Rollback,
     ClientCas,
+    Revocation,
     Nothing,
 }
 
@@ -42,6 +43,7 @@ fn limit(counted: CountedAs) -> Option<certward_store::RequestLimit> {
         CountedAs::Change => Some(limits.changes),
         CountedAs::Rollback => Some(limits.rollbacks),
         CountedAs::ClientCas => Some(limits.client_cas),
+        CountedAs::Revocation => Some(limits.revocations),
         CountedAs::Nothing => None,
     }
 }
@@ -49,9 +51,12 @@ fn limit(counted: CountedAs) -> Option<certward_store::RequestLimit> {
 /// `None`: any scope.
 fn access(operation: &str) -> (Option<Scope>, CountedAs) {
     match operation {
-        "getTls" | "listTlsFailures" | "listTlsVersions" | "listClientCAs" | "getDeviceSummary"
-        | "listSessions" => (Some(Scope::TlsRead), CountedAs::Read),
-        "listDevices" | "listStragglers" => (Some(Scope::TlsRead), CountedAs::Page),
+        "getTls" | "listTlsFailures" | "listTlsVersions" | "listClientCAs" | "listCrls" | "getCrl"
+        | "getDeviceSummary" | "listSessions" => (Some(Scope::TlsRead), CountedAs::Read),
+        "listDevices" | "listStragglers" | "listRevocations" => (Some(Scope::TlsRead), CountedAs::Page),
+        "addRevocations" | "removeRevocation" | "setCrl" | "removeCrl" => {
+            (Some(Scope::Tls), CountedAs::Revocation)
+        }
         "forgetDevice" => (Some(Scope::Tls), CountedAs::Nothing),
         "checkTls" | "closeSessions" => (Some(Scope::Tls), CountedAs::Read),
         "createTls" | "replaceTls" | "deleteTls" => (Some(Scope::Tls), CountedAs::Change),

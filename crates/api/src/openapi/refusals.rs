@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use axum::http::Uri;
 use certward_lifecycle::{
-    AlertChannelError, DeploymentError, DeviceError, Impact, ImpactSeverity, KeyError, OutOfBounds,
-    ProjectError, RefusedShare, RejectedDevice, SilentNodes, TlsError, UpstreamField,
+    AlertChannelError, CrlError, DeploymentError, DeviceError, Impact, ImpactSeverity, KeyError, OutOfBounds,
+    ProjectError, RefusedRevocation, RefusedShare, RejectedDevice, RevocationError, RevocationFault,
+    SilentNodes, TlsError, UpstreamField,
 };
 use certward_pki::{ClientRefusal, DeviceId, HostName, Severity, catalogue};
 use certward_store::{HostSuffix, Scope, StoreError, Timestamp, Upstream, VersionId};
@@ -19,6 +20,7 @@ use utoipa::openapi::{
 
 use super::{examples, headers};
 use crate::{
+    body::BODY_BYTES_MAX,
     close_rate,
     detail::Detail,
     error::{CHALLENGE, Error},
@@ -26,7 +28,7 @@ use crate::{
     page::ListQuery,
     property::Properties,
     refusal_code::RefusalCode,
-    routes::sessions::filter,
+    routes::{crls, revocations, sessions::filter},
 };
 
 const NEVER: Duration = Duration::from_secs(60);
@@ -60,10 +62,14 @@ fn shared() -> Vec<(&'static str, &'static str, Vec<Error>)> {
         ("Unauthorized", "No valid API key.", vec![Error::Unauthorized]),
         ("NoAccess", "The key may not do this.", vec![Error::NoScope(Scope::Admin)]),
         ("BodyTimeout", "The body did not arrive in time.", vec![Error::BodyTimeout]),
-        ("BodyTooLarge", "The body is over 256 KiB.", vec![Error::BodyTooLarge]),
+        (
+            "BodyTooLarge",
+            "The body is over 256 KiB, or over what the operation says.",
+            vec![Error::BodyTooLarge(BODY_BYTES_MAX)],
+        ),
         (
             "UnsupportedMediaType",
-            "The body is not `application/json` in UTF-8, or is encoded.",
+            "The body is not `application/json` in UTF-8, nor another type that the operation has; or it is encoded.",
             vec![Error::UnsupportedMediaType("Send the body as Content-Type: application/json, in UTF-8.")],
         ),
         (
@@ -167,6 +173,10 @@ pub(super) fn add(operation: &mut Operation, path: &str, scope: Option<Scope>, l
 
 fn description(operation: &str, refused: &[RefusalExample]) -> String {
     match operation {
+        "setCrl" if refused.len() > 10 => {
+            "The CRL is refused: `code` is that of the most important finding. Or the id, the address, `stale` or `closeRate` is wrong."
+                .to_owned()
+        }
         "createTls" if refused.len() > 10 => {
             "The upload is refused: `code` is that of the most important finding.".to_owned()
         }
@@ -318,7 +328,37 @@ fn own_refusals(operation: &str, path: &str) -> Vec<RefusalExample> {
             more = &CHANNEL_PROPERTIES;
         }
         "deleteAlertChannel" | "testAlertChannel" => errors.push(AlertChannelError::NotFound.into()),
-        "listExpiring" | "listAlerts" | "listAudit" | "listDevices" => errors.extend(wrong_query()),
+        "listExpiring" | "listAlerts" | "listAudit" | "listDevices" | "listRevocations" => {
+            errors.extend(wrong_query());
+        }
+        "addRevocations" => {
+            errors.extend(revocations::new::read(br#"{"revocations": [{"serial": "4d0b6a1f"}]}"#).err());
+            errors.extend([
+                revocations::new::refused(&[RefusedRevocation {
+                    index: 0,
+                    fault: RevocationFault::UnknownFingerprint,
+                }]),
+                RevocationError::Full { listed: 99_999, room: 1, wanted: 2 }.into(),
+                close_rate::invalid(),
+            ]);
+            more = &[RefusalCode::TextInvalid];
+        }
+        "removeRevocation" => errors.push(Error::RevocationNotFound),
+        "getCrl" | "removeCrl" => errors.push(Error::CrlNotFound),
+        "setCrl" => {
+            errors.extend(
+                crls::set::read_source(br#"{"url": "ldap://pki.example.com", "stale": "hard"}"#).err(),
+            );
+            errors.extend([
+                CrlError::TooMany.into(),
+                CrlError::StaleInService.into(),
+                CrlError::KeepsChanging.into(),
+                crls::set::wrong_id(),
+                Error::Unprocessable(vec![crls::set::nothing_allowed()]),
+                close_rate::invalid(),
+            ]);
+            more = &[RefusalCode::StalePolicyInvalid];
+        }
         "getDeviceSummary" => errors.extend(wrong_query()),
         "listSessions" => errors.extend([filter::no_gateway(), filter::two_filters()]),
         "closeSessions" => errors.extend([filter::no_gateway(), filter::no_filter()]),
@@ -328,7 +368,11 @@ fn own_refusals(operation: &str, path: &str) -> Vec<RefusalExample> {
     let samples = errors.iter().filter_map(sample);
     let mut refused: Vec<_> = samples.chain(more.iter().copied().map(RefusalExample::named)).collect();
     if matches!(operation, "createTls" | "replaceTls" | "rollbackTls" | "addClientCAs" | "removeClientCA") {
-        refused.extend(of_uploads());
+        refused.extend(of_uploads(|code| !is_of_crls(code)));
+    }
+    if operation == "setCrl" {
+        let is_of_form = |code: &str| code.starts_with("FORMAT_") || code.starts_with("PEM_");
+        refused.extend(of_uploads(|code| is_of_crls(code) || is_of_form(code) || code == "TOO_MANY_BLOCKS"));
     }
     refused
 }
@@ -404,9 +448,15 @@ fn of_projects() -> Vec<Error> {
     errors
 }
 
-fn of_uploads() -> Vec<RefusalExample> {
+/// `FORMAT_CRL` is of a certificate's upload, too.
+fn is_of_crls(code: &str) -> bool {
+    code.contains("CRL") && code != "FORMAT_CRL"
+}
+
+fn of_uploads(is_one: impl Fn(&str) -> bool) -> Vec<RefusalExample> {
     let errors = catalogue().filter(|code| code.severity == Severity::Error);
     errors
+        .filter(|code| is_one(code.name))
         .map(|code| RefusalExample {
             status: StatusCode::UNPROCESSABLE_ENTITY,
             code: code.name,

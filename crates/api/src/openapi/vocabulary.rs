@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use certward_lifecycle::{ImpactSeverity, VersionStatus};
-use certward_pki::{DeviceIdentity, KEEP, Profile, TlsType, catalogue};
+use certward_pki::{DeviceIdentity, KEEP, Profile, StalePolicy, TlsType, catalogue};
 use certward_store::{AlertKind, DeliveryState, EndingKind, MailSecurity, ProxyProtocol, Role, Scope};
 use utoipa::{
     PartialSchema, ToSchema,
@@ -107,6 +107,13 @@ closed_lists! {
     MailTypeWord "MailType"
         "Alerts are sent as mail."
         ["mail"];
+    RevocationKindWord "RevocationKind"
+        "What a revocation refuses by. `certificate`: its issuer, serial number and public key. `serial`: issuer and \
+         serial number. `name`: the name that the broker is told."
+        ["certificate", "serial", "name"];
+    StalePolicyWord "StalePolicy"
+        "What a CRL means after its nextUpdate. `soft`: it still counts. `hard`: devices of its issuer are refused."
+        StalePolicy::ALL.map(StalePolicy::as_str);
     ListenerWord "Listener"
         "MQTT over TLS, or over secure WebSockets."
         ["mqtts", "wss"];
@@ -170,6 +177,26 @@ forms! {
         r"^[A-Za-z0-9 -]+$" (1, 64), "ECDSA P-256";
     DeviceIdText "DeviceID" "A device's certificate, by its issuer, serial number and public key."
         r"^[0-9a-f]{32}$" (32, 32), "5d41402abc4b2a76b9719d911017c592";
+    RevocationIdText "RevocationID" "A revocation's id."
+        r"^[0-9a-f]{32}$" (32, 32), "c4ca4238a0b923820dcc509a6f75849b";
+    GivenFingerprintText "GivenFingerprint" "SHA-256 of a certificate's DER, in hexadecimal digits of any case; colons between them are ignored."
+        r"^[0-9A-Fa-f:]+$" (64, 95), "9F:86:D0:81:88:4C:7D:65:9A:2F:EA:A0:C5:5A:D0:15:A3:BF:4F:1B:2B:0B:82:2C:D1:5D:6C:15:B0:F0:0A:08";
+    GivenSerialText "GivenSerial" "A serial number in hexadecimal digits of any case, up to 20 bytes; colons and leading zeros are ignored."
+        r"^[0-9A-Fa-f:]+([.]{3})?$" (1, 100), "4D:0B:6A:1F";
+    ShownIssuerText "ShownIssuer" "An issuer, exactly as the lists of devices and of failed handshakes show it."
+        r"" (1, 160), "CN=Meters, O=Example";
+    DeviceNameText "DeviceName" "A device's name, exactly as the broker is told it."
+        r"" (1, 1024), "meter-7";
+    ReasonText "Reason" "Why, for people: one line."
+        r"" (0, 200), "stolen on 2034-05-20";
+    CrlIdText "CrlID" "A CRL's id: 1 to 63 of `a-z`, `0-9`, `-`, not `-` first."
+        r"^[a-z0-9][a-z0-9-]{0,62}$" (1, 63), "meters";
+    FetchFailureText "CrlFetchFailureCode" "Why a CRL was not fetched, such as `timed_out`; or the code of a finding about what was. Later releases add codes."
+        r"^[A-Za-z][A-Za-z0-9_]*$" (1, 64), "timed_out";
+    CrlNumberText "CrlNumber" "A CRL's number: decimal up to 16 bytes, else hexadecimal with `0x`."
+        r"^(0x)?[0-9a-f]+$" (1, 64), "4711";
+    CrlUrlText "CrlUrl" "An address of http or https, without user name and fragment."
+        r"^[Hh][Tt][Tt][Pp][Ss]?://" (8, 2048), "http://pki.example.com/meters.crl";
     DayText "Day" "A day in UTC."
         r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$" (10, 10), "2034-05-22";
     TlsWordText "TlsWord" "A name as the IANA registries have it; a number of none that is known, such as `0x1a2b`."

@@ -3,9 +3,10 @@
 //! What is drawn (ids, secrets) is replaced by fixed texts. `CERTWARD_UPDATE_SNAPSHOTS=1` writes
 //! the answers; the requests are written by hand.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::atomic::Ordering, time::Duration};
 
 use certward_lifecycle::LiveEvidence;
+use certward_pki::DenyKey;
 use certward_store::{NodeId, NodeProcess, Role};
 use serde_json::Value;
 
@@ -24,7 +25,9 @@ fn kept(name: &str) -> String {
 }
 
 /// What differs from run to run, by field, and what the examples have instead.
-const DRAWN: [(&str, &str); 10] = [
+const DRAWN: [(&str, &str); 12] = [
+    ("putBy", "abcdefgh12345678"),
+    ("revokedBy", "abcdefgh12345678"),
     ("acceptedBy", "abcdefgh12345678"),
     ("apiKey", "abcdefgh12345678"),
     ("secretKey", "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"),
@@ -36,6 +39,9 @@ const DRAWN: [(&str, &str); 10] = [
     ("prev", "fcde2b2edba56bf408601fb721fe9b5c338d10ee429ea04fae5511b68fbf8fb9"),
     ("mac", "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"),
 ];
+
+/// Of a revocation; a device's id is not drawn.
+const REVOCATION: &str = "c4ca4238a0b923820dcc509a6f75849b";
 
 /// The drawn texts of all answers so far: an id appears in several.
 #[derive(Default)]
@@ -67,6 +73,8 @@ impl Examples {
             Value::Object(fields) => {
                 for (field, value) in fields {
                     let drawn = DRAWN.iter().find(|(name, _)| name == field);
+                    let is_revocation = field == "id" && fields.contains_key("revokedBy");
+                    let drawn = drawn.or(Some(&("id", REVOCATION)).filter(|_| is_revocation));
                     if let (Some((_, instead)), Some(text)) = (drawn, value.as_str()) {
                         self.drawn.entry(text.to_owned()).or_insert_with(|| (*instead).to_owned());
                     }
@@ -164,6 +172,15 @@ async fn every_example_is_what_the_server_answers() {
     devices::connect(&world).await;
     it.answered("listDevices.answer", 200, world.get("/deployments/ge6a1a75/devices")).await;
     it.answered("getDeviceSummary.answer", 200, world.get("/deployments/ge6a1a75/devices/summary")).await;
+    *world.gateway.denied.lock().unwrap() = vec![DenyKey::issued("CN=Meters", "0a01")];
+    let revocations = "/deployments/ge6a1a75/tls/revocations";
+    it.answered("addRevocations.answer", 201, with(world.post(revocations), "addRevocations")).await;
+    it.answered("listRevocations.answer", 200, world.get(revocations)).await;
+    world.gateway.fetches.store(true, Ordering::SeqCst);
+    let crl = "/deployments/ge6a1a75/tls/crls/meters";
+    it.answered("setCrl.answer", 200, with(world.put(crl), "setCrl")).await;
+    it.answered("getCrl.answer", 200, world.get(crl)).await;
+    it.answered("listCrls.answer", 200, world.get("/deployments/ge6a1a75/tls/crls")).await;
     let sessions = "/deployments/ge6a1a75/sessions";
     it.answered("listSessions.answer", 200, world.get(sessions)).await;
     let closed = world.delete(&format!("{sessions}?address=192.0.2.8"));

@@ -1,7 +1,7 @@
 //! Rights are checked where the change is made: events during a request count.
 
 use std::{
-    sync::LazyLock,
+    sync::{LazyLock, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -43,7 +43,7 @@ const COLUMNS: [Meanwhile; 7] = [
 
 struct Route {
     method: &'static str,
-    /// [`Stage`] fills in `{id}`, `{key}` and `{version}`, the latter in the body, too.
+    /// [`Stage`] fills in `{id}`, `{key}`, `{version}` (in the body, too), `{revocation}` and `{crl}`.
     path: &'static str,
     scope: Scope,
     projects: Option<&'static [&'static str]>,
@@ -132,6 +132,30 @@ fn routes() -> Vec<Route> {
         of_a_deployment("DELETE", "/deployments/{id}/tls/client-cas/{fingerprint}", Scope::Tls, true, None),
         // Authorised like a change.
         of_a_deployment("POST", "/deployments/{id}/tls/check", Scope::Tls, false, Some(upload())),
+        of_a_deployment(
+            "POST",
+            "/deployments/{id}/tls/revocations",
+            Scope::Tls,
+            false,
+            Some(json!({"revocations": [{"name": "meter-8"}]})),
+        ),
+        // Refusals must not reveal which devices are known.
+        of_a_deployment(
+            "POST",
+            "/deployments/{id}/tls/revocations",
+            Scope::Tls,
+            false,
+            Some(json!({"revocations": [{"fingerprint": "0a".repeat(32)}]})),
+        ),
+        of_a_deployment("DELETE", "/deployments/{id}/tls/revocations/{revocation}", Scope::Tls, false, None),
+        of_a_deployment(
+            "PUT",
+            "/deployments/{id}/tls/crls/{crl}",
+            Scope::Tls,
+            false,
+            Some(json!({"url": "http://pki.example.com/other.crl"})),
+        ),
+        of_a_deployment("DELETE", "/deployments/{id}/tls/crls/{crl}", Scope::Tls, false, None),
         of_a_deployment("DELETE", "/deployments/{id}/devices/{device}", Scope::Tls, false, None),
         of_a_deployment("DELETE", "/deployments/{id}/sessions", Scope::Tls, false, None),
         of_a_deployment("PATCH", deployment, Scope::Deployments, false, Some(change)),
@@ -295,7 +319,11 @@ async fn what_happens_before_the_last_byte_of_a_body_counts() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_happens_before_a_removal_is_made_counts() {
     let unlimited = RequestLimit { requests: 1_000_000, window: Duration::from_secs(1) };
-    let world = World::on_postgres(|settings| settings.limits.changes = unlimited).await;
+    let world = World::on_postgres(|settings| {
+        settings.limits.changes = unlimited;
+        settings.limits.revocations = unlimited;
+    })
+    .await;
     let mut wrong = Vec::new();
     for route in routes().iter().filter(|route| route.body.is_none()) {
         for (meanwhile, expected) in COLUMNS.into_iter().zip(route.expected) {
@@ -421,6 +449,8 @@ struct Stage<'a> {
     channel: String,
     /// The one before the newest, if there is a certificate.
     version: String,
+    /// To be removed.
+    revocation: String,
 }
 
 impl<'a> Stage<'a> {
@@ -438,7 +468,16 @@ impl<'a> Stage<'a> {
         let channel = channel.json()["channelID"].as_str().unwrap().to_owned();
         let versions = format!("/deployments/{DEPLOYMENT}/tls/versions");
         let version = world.get(&versions).send().await.json()[1]["version"].to_string();
-        Self { world, key, login, other, channel, version }
+        let revocation = json!({"revocations": [{"name": "meter-7"}]});
+        let revocations = format!("/deployments/{DEPLOYMENT}/tls/revocations");
+        let revocation = world.post(&revocations).json(&revocation).send().await;
+        assert_eq!(revocation.status, 201, "{}", revocation.text);
+        let revocation = revocation.json()["revocations"][0]["id"].as_str().unwrap().to_owned();
+        let crl = json!({"url": "http://pki.example.com/meters.crl"});
+        world.gateway.fetches.store(true, Ordering::SeqCst);
+        let crl = world.put(&format!("/deployments/{DEPLOYMENT}/tls/crls/meters")).json(&crl).send().await;
+        assert_eq!(crl.status, 200, "{}", crl.text);
+        Self { world, key, login, other, channel, version, revocation }
     }
 
     fn request(&self, route: &Route) -> crate::support::Request {
@@ -450,6 +489,8 @@ impl<'a> Stage<'a> {
         let path = route.path.replace("{id}", id).replace("{key}", self.other.as_str());
         let path = path.replace("{version}", &self.version);
         let path = path
+            .replace("{revocation}", &self.revocation)
+            .replace("{crl}", "meters")
             .replace("{device}", &"0".repeat(32))
             .replace("{fingerprint}", &fingerprint(CLIENT_CAS[0].der()));
         let query = if path.ends_with("/sessions") { "?address=192.0.2.7" } else { "" };

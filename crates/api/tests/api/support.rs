@@ -12,16 +12,17 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use certward_api::{Api, ApiDeadlines, ApiSettings, BoundApi, register_metrics};
 use certward_lifecycle::{
-    AlertMessage, AlertSender, CarryingOut, FailedHandshake, Lifecycle, LiveEvidence, LiveSession, Member,
-    NewKey, NodeView, Observation, ProofFailure, Rehearsal, Sending, SessionFilter, SessionsByClientCa,
-    SessionsOfNode, SystemEntropy, TrustChange,
+    AlertMessage, AlertSender, CarryingOut, CrlFetcher, FailedHandshake, Fetching, Lifecycle, LiveEvidence,
+    LiveSession, Member, NewKey, NodeView, Observation, ProofFailure, Rehearsal, Sending, SessionFilter,
+    SessionsByClientCa, SessionsOfNode, SystemEntropy, TrustChange, Unfetched,
 };
 use certward_pki::{
     ClientCertificate, ClientCertificateFacts, DenyKey, DeviceId, HostName, Material, NeededCa, NoEntryPoint,
 };
 use certward_store::{
-    Address, AlertReceiver, ApiKey, Deployment, DeploymentId, DeploymentSpec, Generation, MasterKey, NodeId,
-    ProjectId, RevocationMark, Scope, Servers, Session, Store, Timestamp, TlsState, UpstreamList,
+    Address, AlertReceiver, ApiKey, CrlUrl, Deployment, DeploymentId, DeploymentSpec, FetchConditions,
+    Generation, MasterKey, NodeId, ProjectId, RevocationMark, Scope, Servers, Session, Store, Timestamp,
+    TlsState, UpstreamList,
 };
 use certward_test_support::{HandClock, Leaf, PostgresServer, server_params, unchunked};
 use serde_json::{Value, json};
@@ -46,6 +47,12 @@ pub(crate) struct FakeGateway {
     pub(crate) starting: AtomicBool,
     pub(crate) absent: AtomicBool,
     pub(crate) anonymous: AtomicBool,
+    /// Networks are permitted to CRLs.
+    pub(crate) fetches: AtomicBool,
+    /// Acknowledges no change.
+    pub(crate) behind: AtomicBool,
+    /// Each finds a session.
+    pub(crate) denied: Mutex<Vec<DenyKey>>,
     pub(crate) sessions: Mutex<Vec<(DeploymentId, LiveSession)>>,
     /// Its sessions, for any change.
     pub(crate) live: Mutex<LiveEvidence>,
@@ -75,6 +82,21 @@ impl AlertSender for FakeSender {
 
     fn may_reach_any(&self) -> bool {
         true
+    }
+}
+
+/// Fetches nothing.
+#[derive(Debug)]
+struct FakeFetcher(Arc<FakeGateway>);
+
+impl CrlFetcher for FakeFetcher {
+    fn fetch<'a>(&'a self, _: &'a CrlUrl, _: &'a FetchConditions) -> Fetching<'a> {
+        let failure = Unfetched { code: "timed_out", sentence: "the CRL's server did not answer".to_owned() };
+        Box::pin(std::future::ready(Err(failure)))
+    }
+
+    fn may_reach_any(&self) -> bool {
+        self.0.fetches.load(Ordering::SeqCst)
     }
 }
 
@@ -152,11 +174,12 @@ impl NodeView for FakeGateway {
     }
 
     fn denied_sessions(&self, _: &DeploymentId, keys: &[DenyKey]) -> Vec<u64> {
-        vec![0; keys.len()]
+        let denied = self.denied.lock().unwrap();
+        keys.iter().map(|key| u64::from(denied.contains(key))).collect()
     }
 
     fn carried_out(&self, _: &DeploymentId, _: Generation) -> CarryingOut<'_> {
-        Box::pin(std::future::ready(true))
+        Box::pin(std::future::ready(!self.behind.load(Ordering::SeqCst)))
     }
 
     /// All that have a certificate are of the first.
@@ -258,7 +281,8 @@ impl World {
         let rules = certward_lifecycle::LifecycleSettings::default();
         let lifecycle =
             Lifecycle::new(store, gateway.clone(), gateway.clone(), Arc::new(SystemEntropy), rules)
-                .with_alert_sender(Arc::new(FakeSender));
+                .with_alert_sender(Arc::new(FakeSender))
+                .with_crl_fetcher(Arc::new(FakeFetcher(Arc::clone(&gateway))));
 
         let mut settings = ApiSettings::new("127.0.0.1:0".parse().unwrap());
         settings.deadlines = ApiDeadlines { drain: Duration::from_secs(5), ..ApiDeadlines::default() };
@@ -397,6 +421,22 @@ impl World {
 
     pub(crate) fn delete(&self, under_base: &str) -> Request {
         self.request("DELETE", &format!("{BASE}{under_base}"))
+    }
+
+    /// The answer to a head that declares a body which is not sent.
+    pub(crate) async fn declared(
+        &self,
+        method: &str,
+        under_base: &str,
+        media_type: &str,
+        bytes: usize,
+    ) -> Answer {
+        let login = &self.admin.0;
+        let head = format!(
+            "{method} {BASE}{under_base} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: {login}\r\n\
+             Content-Type: {media_type}\r\nContent-Length: {bytes}\r\nExpect: 100-continue\r\n\r\n"
+        );
+        Answer::parse(&self.raw(head).await)
     }
 
     /// From `127.0.0.{last}`.

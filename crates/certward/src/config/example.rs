@@ -4,7 +4,7 @@ use toml::de::{DeTable, DeValue};
 
 /// Path in the file, without indices of lists, and a line that is right. A test compares them with
 /// the keys and reads each.
-const EXAMPLES: [(&str, &str); 50] = [
+const EXAMPLES: [(&str, &str); 51] = [
     ("data_dir", "data_dir = \"/var/lib/certward\""),
     ("store", "store = \"postgres://USER:PASSWORD@HOST/DATABASE\""),
     ("role", "role = \"all\""),
@@ -40,6 +40,7 @@ const EXAMPLES: [(&str, &str); 50] = [
     ("limits.changes", "changes = 6"),
     ("limits.rollbacks", "rollbacks = 6"),
     ("limits.client_cas", "client_cas = 6"),
+    ("limits.revocations", "revocations = 600"),
     ("limits.window", "window = \"60m\""),
     ("limits.deployments_per_project", "deployments_per_project = 100"),
     ("alerts", "[alerts]"),

@@ -29,7 +29,7 @@ const fn key(path: &'static str, kind: ValueKind) -> ConfigKey {
 }
 
 /// A test compares them with the documentation and the types.
-pub(super) const KEYS: [ConfigKey; 31] = [
+pub(super) const KEYS: [ConfigKey; 32] = [
     key("data_dir", ValueKind::Text),
     key("store", ValueKind::Text),
     key("role", ValueKind::Text),
@@ -54,6 +54,7 @@ pub(super) const KEYS: [ConfigKey; 31] = [
     key("limits.changes", ValueKind::Integer),
     key("limits.rollbacks", ValueKind::Integer),
     key("limits.client_cas", ValueKind::Integer),
+    key("limits.revocations", ValueKind::Integer),
     key("limits.window", ValueKind::Text),
     key("limits.deployments_per_project", ValueKind::Integer),
     key("alerts.ca_file", ValueKind::Text),

@@ -18,6 +18,9 @@ pub(crate) struct LimitsSection {
     /// Added and removed client CAs, apart from the changes: 6; 1 to 1,000,000.
     #[serde(deserialize_with = "requests")]
     pub(crate) client_cas: u32,
+    /// Changes of the deny-list, and those of CRLs: 600; 1 to 1,000,000.
+    #[serde(deserialize_with = "requests")]
+    pub(crate) revocations: u32,
     /// The window's length: `60m`; 1 s to 31 d.
     #[serde(deserialize_with = "super::duration::window")]
     pub(crate) window: Duration,
@@ -33,6 +36,7 @@ impl Default for LimitsSection {
             changes: 6,
             rollbacks: 6,
             client_cas: 6,
+            revocations: 600,
             window: Duration::from_secs(60 * 60),
             deployments_per_project: 0,
         }

@@ -36,6 +36,7 @@ pub(super) fn ignored_keys(config: &Config) -> Vec<&'static str> {
         ("limits.changes", limits.changes != default.limits.changes),
         ("limits.rollbacks", limits.rollbacks != default.limits.rollbacks),
         ("limits.client_cas", limits.client_cas != default.limits.client_cas),
+        ("limits.revocations", limits.revocations != default.limits.revocations),
         ("limits.window", limits.window != default.limits.window),
         ("limits.deployments_per_project", limits.deployments_per_project != 0),
         ("alerts.alert_allow", !alerts.alert_allow.is_empty()),

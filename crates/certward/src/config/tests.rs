@@ -50,6 +50,7 @@ reads = 600
 changes = 60
 rollbacks = 12
 client_cas = 12
+revocations = 60
 window = "24h"
 deployments_per_project = 100
 [alerts]
@@ -167,6 +168,7 @@ fn a_wrong_key_or_value_names_the_line_and_what_is_allowed() {
         ("[limits]\nchanges = -6", 2, "outside what is allowed: 1 to 1000000"),
         ("[limits]\nrollbacks = 0", 2, "outside what is allowed: 1 to 1000000"),
         ("[limits]\nclient_cas = 0", 2, "outside what is allowed: 1 to 1000000"),
+        ("[limits]\nrevocations = 0", 2, "outside what is allowed: 1 to 1000000"),
         ("[limits]\nwindow = \"60\"", 2, "allowed is a whole number with s, m, h or d"),
         ("[limits]\nwindow = \"32d\"", 2, "outside what is allowed: 1s to 31d"),
         ("[log]\nlevel = \"loud\"", 2, "expected one of `error`, `warn`, `info`, `debug`, `trace`"),
@@ -270,6 +272,7 @@ fn every_single_valued_key_has_a_variable() {
         ("limits.changes", "1"),
         ("limits.rollbacks", "1"),
         ("limits.client_cas", "1"),
+        ("limits.revocations", "1"),
         ("limits.window", "10s"),
         ("limits.deployments_per_project", "10"),
         ("alerts.ca_file", "x"),
@@ -537,6 +540,7 @@ mod documentation {
             ("limits.changes", default.limits.changes.to_string()),
             ("limits.rollbacks", default.limits.rollbacks.to_string()),
             ("limits.client_cas", default.limits.client_cas.to_string()),
+            ("limits.revocations", default.limits.revocations.to_string()),
             ("limits.window", "60m".into()),
             ("limits.deployments_per_project", default.limits.deployments_per_project.to_string()),
             ("log.level", "info".into()),

@@ -38,6 +38,8 @@ pub enum Method {
     Pages,
     /// DELETE of sessions.
     CloseSessions,
+    /// A change of the deny-list or of a CRL.
+    Revocation,
 }
 
 /// A limit of requests per window.
@@ -102,6 +104,7 @@ fn scope(key: &ApiKey, method: Method, subject: &str) -> String {
         Method::Neighbours => "neighbours",
         Method::Pages => "pages",
         Method::CloseSessions => "close-sessions",
+        Method::Revocation => "revocation",
     };
     format!("{}/{method}/{}", key.as_str(), row::storable(subject))
 }

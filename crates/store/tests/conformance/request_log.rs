@@ -67,6 +67,7 @@ async fn each_key_subject_and_method_is_counted_on_its_own(world: World) {
                 Method::Neighbours,
                 Method::Pages,
                 Method::CloseSessions,
+                Method::Revocation,
             ] {
                 let hit = async || {
                     world.store.admit(&key(name), subject, method, limit).await.expect("decided").admitted

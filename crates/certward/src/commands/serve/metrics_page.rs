@@ -136,7 +136,10 @@ fn metrics_md(metrics: &BTreeMap<String, MetricDoc>) -> String {
         This page is made from the program: `CERTWARD_WRITE_DOCS=1 cargo test -p certward metrics_md`.\n"
         .to_owned();
     for (title, prefixes) in [
-        ("Certificates", &["certward_certificate", "certward_change", "certward_deployment"][..]),
+        (
+            "Certificates",
+            &["certward_certificate", "certward_change", "certward_crl", "certward_deployment"][..],
+        ),
         ("Alerts", &["certward_alert"]),
         ("Gateway", &["certward_gateway"]),
         ("API", &["certward_api"]),

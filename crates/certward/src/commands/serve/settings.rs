@@ -19,6 +19,7 @@ pub(super) fn of_api(config: &Config, files: u64) -> certward_api::ApiSettings {
             changes: limit(limits.changes),
             rollbacks: limit(limits.rollbacks),
             client_cas: limit(limits.client_cas),
+            revocations: limit(limits.revocations),
         },
         platform: api.platform.clone(),
         region: api.region.clone(),
