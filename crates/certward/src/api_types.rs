@@ -3,11 +3,13 @@
 mod alert;
 mod audit;
 mod client_ca;
+mod crl;
 mod deployment;
 mod device;
 mod ending;
 mod finding;
 mod impact;
+mod revocation;
 mod session;
 mod tls;
 mod version;
@@ -21,11 +23,13 @@ pub(crate) use self::{
     alert::{AlertAnswer, AlertTestAnswer, ChannelAnswer, DeliveryAnswer},
     audit::AuditAnswer,
     client_ca::ClientCaAnswer,
+    crl::{CrlAnswer, SetCrlAnswer},
     deployment::{BrokerTroubleAnswer, DeploymentAnswer},
     device::{DeviceAnswer, DeviceSummaryAnswer, OfferAnswer},
     ending::EndingAnswer,
     finding::{ErrorAnswer, FindingAnswer},
     impact::{ImpactAnswer, RefusedAnswer},
+    revocation::{AddedRevocationsAnswer, RevocationAnswer, RevocationMatchesAnswer},
     session::{ClosedSessionsAnswer, SessionAnswer, SessionsAnswer},
     tls::TlsAnswer,
     version::{ListedCertificateAnswer, VersionAnswer},

@@ -9,6 +9,7 @@ mod completions;
 mod config;
 mod config_args;
 mod connect;
+mod crl;
 mod deployment;
 mod devices;
 mod doctor;
@@ -23,6 +24,7 @@ mod migrate_store;
 mod project;
 mod rekey;
 mod restore;
+mod revocation;
 mod serve;
 mod sessions;
 mod time_span;
@@ -41,6 +43,7 @@ pub(crate) use self::{
     config::{ConfigCommand, ConfigCommandArgs},
     config_args::ConfigArgs,
     connect::{ApiArgs, ConnectArgs},
+    crl::{CrlArgs, CrlCommand, CrlSetArgs},
     deployment::{DeploymentArgs, DeploymentCommand, DeploymentSettingArgs},
     devices::{DevicesArgs, DevicesCommand},
     doctor::DoctorArgs,
@@ -54,6 +57,7 @@ pub(crate) use self::{
     project::{ProjectArgs, ProjectCommand},
     rekey::RekeyArgs,
     restore::RestoreArgs,
+    revocation::{RevocationAddArgs, RevocationArgs, RevocationCommand},
     serve::ServeArgs,
     sessions::{SessionFilterArgs, SessionsArgs, SessionsCommand},
     tls::{TlsArgs, TlsCommand, UploadArgs},
@@ -133,6 +137,10 @@ pub(crate) enum Command {
     Tls(TlsArgs),
     /// The client CAs of a deployment: who uses each, and replacing one without losing a device
     Trust(TrustArgs),
+    /// The deny-list of a deployment: devices that it refuses
+    Revocation(RevocationArgs),
+    /// The CRLs of a deployment
+    Crl(CrlArgs),
     /// The devices of a deployment: which there are, and what they can verify
     Devices(DevicesArgs),
     /// The sessions of a deployment's devices, on all nodes

@@ -201,6 +201,19 @@ impl Client {
         Ok(self.send(Method::DELETE, path, "", None, Some("handling=strict")).await?.body)
     }
 
+    /// PUT of what is not JSON.
+    pub(crate) async fn put_bytes(
+        &self,
+        path: &[&str],
+        query: &str,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<Value, ClientError> {
+        let request = self.request(Method::PUT, path, query);
+        let request = request.header(header::CONTENT_TYPE, media_type).body(bytes.to_vec());
+        Ok(self.answer(request, typed(path, None)).await?.body)
+    }
+
     pub(crate) async fn change_where(
         &self,
         method: Method,
@@ -218,21 +231,28 @@ impl Client {
         body: Option<&Value>,
         prefer: Option<&str>,
     ) -> Result<ApiAnswer, ClientError> {
-        let typed = Typed { key: self.key_source.clone(), ..typed(path, body) };
-        let mut url = self.base.clone();
-        // Checked: the base has segments.
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(path);
-        }
-        url.set_query(Some(query).filter(|query| !query.is_empty()));
-        let mut request =
-            self.http.request(method, url).basic_auth(&self.key.api_key, Some(self.key.secret_key.as_str()));
+        let mut request = self.request(method, path, query);
         if let Some(prefer) = prefer {
             request = request.header("Prefer", prefer);
         }
         if let Some(body) = body {
             request = request.json(body);
         }
+        self.answer(request, typed(path, body)).await
+    }
+
+    fn request(&self, method: Method, path: &[&str], query: &str) -> reqwest::RequestBuilder {
+        let mut url = self.base.clone();
+        // Checked: the base has segments.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url.set_query(Some(query).filter(|query| !query.is_empty()));
+        self.http.request(method, url).basic_auth(&self.key.api_key, Some(self.key.secret_key.as_str()))
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder, typed: Typed) -> Result<ApiAnswer, ClientError> {
+        let typed = Typed { key: self.key_source.clone(), ..typed };
         let mut response = request.send().await.map_err(|e| self.unreachable(e))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let mut bytes = Zeroizing::new(Vec::new());

@@ -8,6 +8,7 @@ mod broker_trouble;
 mod check;
 mod completions;
 mod config;
+mod crl;
 mod deployment;
 mod devices;
 mod doctor;
@@ -29,6 +30,7 @@ mod project;
 mod question;
 mod rekey;
 mod restore;
+mod revocation;
 mod serve;
 mod sessions;
 mod silent_nodes;
@@ -69,6 +71,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Deployment(args) => block_on(deployment::run(args.command)),
         Command::Tls(args) => block_on(tls::run(args.command)),
         Command::Trust(args) => block_on(trust::run(args.command)),
+        Command::Revocation(args) => block_on(revocation::run(args.command)),
+        Command::Crl(args) => block_on(crl::run(args.command)),
         Command::Key(args) => block_on(key::run(args.command)),
         Command::Status(connect) => block_on(status::run(connect)),
         Command::Expiring(args) => block_on(expiring::run(args)),

@@ -45,13 +45,18 @@ pub(crate) fn read_password(path: &Path) -> Result<Zeroizing<String>, UsageError
 }
 
 pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, UsageError> {
-    if is_stdin(path) { take_stdin() } else { read_bounded(open(path)?, path) }
+    read_up_to(path, FILE_BYTES_MAX)
+}
+
+/// As [`read`], with another limit: a multiple of 1024 bytes.
+pub(crate) fn read_up_to(path: &Path, bytes_max: u64) -> Result<Zeroizing<Vec<u8>>, UsageError> {
+    if is_stdin(path) { take_stdin(bytes_max) } else { read_bounded(open(path)?, path, bytes_max) }
 }
 
 /// As [`read`], for a secret: refuses a file that others can read.
 pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, UsageError> {
     if is_stdin(path) {
-        return take_stdin();
+        return take_stdin(FILE_BYTES_MAX);
     }
     let file = open(path)?;
     let mode = file.metadata().map_err(|error| unreadable(path, &error))?.permissions().mode();
@@ -59,7 +64,7 @@ pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, UsageError
         let path = path.display();
         return Err(UsageError::new(format!("{path} can be read by others: run chmod 600 {path}")));
     }
-    read_bounded(file, path)
+    read_bounded(file, path, FILE_BYTES_MAX)
 }
 
 /// As messages name it.
@@ -72,26 +77,27 @@ pub(crate) fn is_stdin(path: &Path) -> bool {
 }
 
 /// A second file would find nothing.
-fn take_stdin() -> Result<Zeroizing<Vec<u8>>, UsageError> {
+fn take_stdin(bytes_max: u64) -> Result<Zeroizing<Vec<u8>>, UsageError> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     if TAKEN.swap(true, Ordering::Relaxed) {
         return Err(UsageError::new(
             "standard input (-) is given for two files; only one can be read from it",
         ));
     }
-    read_bounded(io::stdin().lock(), Path::new(STDIN))
+    read_bounded(io::stdin().lock(), Path::new(STDIN), bytes_max)
 }
 
 fn open(path: &Path) -> Result<File, UsageError> {
     File::open(path).map_err(|error| unreadable(path, &error))
 }
 
-fn read_bounded(source: impl Read, path: &Path) -> Result<Zeroizing<Vec<u8>>, UsageError> {
+fn read_bounded(source: impl Read, path: &Path, bytes_max: u64) -> Result<Zeroizing<Vec<u8>>, UsageError> {
     // A growing buffer would leave copies of a key.
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize + 1));
-    source.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(UsageError::new(format!("{} is larger than 256 KiB", name(path))));
+    source.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
+    if bytes.len() as u64 > bytes_max {
+        let kib = bytes_max / 1024;
+        return Err(UsageError::new(format!("{} is larger than {kib} KiB", name(path))));
     }
     Ok(bytes)
 }

@@ -435,7 +435,7 @@ codes! {
     CrlMissing "CRL_MISSING" Error
         "The upload of a CRL is empty."
         "A PUT without a body."
-        "Send the CRL itself, DER or PEM: certward crl set ID NAME FILE."
+        "Send the CRL itself, DER or PEM: certward crl set ID NAME --file FILE."
         "certward";
     NotACrl "NOT_A_CRL" Error
         "The upload, or a block of it, is something else than a CRL: a certificate, a signing request, a container."

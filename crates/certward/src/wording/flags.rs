@@ -40,6 +40,9 @@ pub(super) const ALSO_ENGLISH_FROM: usize = 19;
 pub(super) fn flag(property: &str) -> String {
     match property {
         "key" => "--key".to_owned(),
+        "certificate" => "--cert".to_owned(),
+        "crl" => "--file".to_owned(),
+        "fingerprint" | "issuer" | "serial" | "reason" | "stale" => format!("--{property}"),
         "host" | "port" => "--mail".to_owned(),
         "from" | "security" | "username" | "name" | "description" | "within" | "type" => {
             format!("--{property}")

@@ -43,6 +43,11 @@ impl UploadFiles {
         self.0.push(UploadFile { property, path: None, name: name.to_owned(), blocks: Vec::new() });
     }
 
+    /// The flag that a property was given by, where it is not the usual one.
+    pub(crate) fn add_flag(&mut self, property: &'static str, flag: &str) {
+        self.add_named(property, flag);
+    }
+
     pub(crate) fn add_kept_client_cas(&mut self) {
         self.add_named("cacert", "the client CAs that are kept");
     }
