@@ -33,6 +33,8 @@ pub struct Effort {
     pub failovers: usize,
     /// Random faults of four nodes and their database.
     pub random_faults: usize,
+    /// Devices that a revocation does not concern.
+    pub revocation_fleet: usize,
     /// Devices of a fleet.
     pub fleet: usize,
     /// Devices that are moved to another CA.
@@ -69,6 +71,7 @@ pub fn effort() -> Effort {
         outages: if full { 10 } else { 1 },
         failovers: if full { 5 } else { 1 },
         random_faults: if full { 98 } else { 7 },
+        revocation_fleet: if full { 1_000 } else { 50 },
         fleet: if full { 5_000 } else { 300 },
         rotation: if full { 1_000 } else { 50 },
         strangers: if full { 10_000 } else { 500 },
