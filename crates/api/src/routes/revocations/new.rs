@@ -67,7 +67,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Vec<NewRevocation>, Error> {
     let read: Vec<_> = entries
         .into_iter()
         .enumerate()
-        .filter_map(|(index, entry)| entry.read().map_err(|fault| wrong.push(fault.at(index))).ok())
+        .filter_map(|(index, entry)| entry.read().map_err(|fault| wrong.push((*fault).at(index))).ok())
         .collect();
     if wrong.is_empty() { Ok(read) } else { Err(Error::Unprocessable(wrong)) }
 }
@@ -224,9 +224,9 @@ impl FromFields for EntryFields {
 }
 
 impl RevocationEntry {
-    fn read(self) -> Result<NewRevocation, Detail> {
+    fn read(self) -> Result<NewRevocation, Box<Detail>> {
         let invalid = |field: &str, message: &str| {
-            Detail::property(RefusalCode::RevocationInvalid, field, message, ENTRY_REMEDY)
+            Box::new(Detail::property(RefusalCode::RevocationInvalid, field, message, ENTRY_REMEDY))
         };
         let Self::Read(fields) = self else {
             return Err(invalid(LIST, "The revocation must be an object."));

@@ -1,6 +1,8 @@
 //! What revocations cost, printed: `cargo nextest run --release -p certward-gateway cost_of
 //! --run-ignored only --no-capture`.
 
+#![allow(clippy::print_stdout, reason = "what it measures is for people")]
+
 use std::{
     sync::{
         Arc,
