@@ -1,5 +1,5 @@
-//! A revoked device ends on every node, stays out, and does so without the database. No other device
-//! notices.
+//! A revoked device ends on every node, stays out, and does so without the database. No other
+//! device notices.
 
 use std::{net::SocketAddr, time::Instant};
 

@@ -199,8 +199,8 @@ impl NodeContext {
         }
     }
 
-    /// Whether it may stay under current trust; `Err`: why it must end. Not called because the store
-    /// is unavailable.
+    /// Whether it may stay under current trust; `Err`: why it must end. Not called because the
+    /// store is unavailable.
     pub(crate) async fn may_stay(&self, member: &Registration, tls: &Tls) -> Result<(), ClosedReason> {
         let entry = self.loader.get(member.deployment()).await;
         if let DeploymentConfig::Served(served) = &*entry

@@ -16,7 +16,7 @@ const CRLS_READ_AT_ONCE: usize = 4;
 #[derive(Debug)]
 pub(crate) struct DeploymentRevocations {
     mark: RevocationMark,
-    /// What names are compared with: the identity that the broker is told.
+    /// What names are compared with: the identity that the broker receives.
     identity: DeviceIdentity,
     lists: Lists,
     hard_ends: Arc<[i64]>,

@@ -345,7 +345,8 @@ impl ConnectionHandle {
         self.waker.wake();
     }
 
-    /// By its keys. Its name is that which the broker was told, also after a change of the identity.
+    /// By its keys. Its name is that which the broker was told, also after a change of the
+    /// identity.
     pub(crate) fn is_denied(&self, revocations: &Revocations) -> bool {
         self.client.as_ref().is_some_and(|client| client.is_denied(revocations))
     }

@@ -1,7 +1,7 @@
 //! What revocations cost, printed: `cargo nextest run --release -p certward-gateway cost_of
 //! --run-ignored only --no-capture`.
 
-#![allow(clippy::print_stdout, reason = "what it measures is for people")]
+#![allow(clippy::print_stdout, reason = "what it measures is its result")]
 
 use std::{
     sync::{
