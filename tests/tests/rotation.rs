@@ -57,7 +57,7 @@ impl Stage {
     fn member(&self, number: usize, ca: &Authority) -> Member {
         let name = format!("device-{number}");
         let device = self.scene.device().with_identity(&ca.client(&name));
-        let device = if number % 2 == 0 { device.with_tls12() } else { device.with_tls13() };
+        let device = if number.is_multiple_of(2) { device.with_tls12() } else { device.with_tls13() };
         let device = device.with_resumption();
         let mut member = Member { name, node: self.node(number), device, session: None };
         member.connect();

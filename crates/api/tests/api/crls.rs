@@ -121,8 +121,8 @@ async fn a_crl_that_cannot_be_used_is_refused_with_its_findings() {
     for (crl, code) in [
         (stage.crl(6), "CRL_OLDER"),
         (other, "CRL_ISSUER_UNKNOWN"),
-        (stage.lost.der.clone(), "CRL_UNREADABLE"),
-        (Vec::new(), "CRL_UNREADABLE"),
+        (stage.lost.der.clone(), "NOT_A_CRL"),
+        (Vec::new(), "CRL_MISSING"),
     ] {
         let answer = stage.put(METERS, DER, crl).send().await;
         assert_eq!(answer.status, 422, "{code}: {}", answer.text);
