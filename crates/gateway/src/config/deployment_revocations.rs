@@ -18,13 +18,13 @@ pub(crate) struct DeploymentRevocations {
     mark: RevocationMark,
     /// What names are compared with: the identity that the broker receives.
     identity: DeviceIdentity,
-    lists: Lists,
+    lists: ReadLists,
     hard_ends: Arc<[i64]>,
     revocations: Revocations,
 }
 
 #[derive(Debug, Clone)]
-struct Lists {
+struct ReadLists {
     known: KnownRevocations,
     denied: Arc<DenyList>,
     crls: Vec<(CrlRevision, Arc<CrlTable>)>,
@@ -60,12 +60,12 @@ impl DeploymentRevocations {
                 return Ok(Some(Arc::clone(before)));
             }
             Some(before) if before.mark == mark => before.lists.clone(),
-            before => Lists::read(reader, deployment, before.map(|before| &before.lists), reads).await?,
+            before => ReadLists::read(reader, deployment, before.map(|before| &before.lists), reads).await?,
         };
         Ok(Some(Arc::new(Self::new(mark, identity, lists))))
     }
 
-    fn new(mark: RevocationMark, identity: DeviceIdentity, lists: Lists) -> Self {
+    fn new(mark: RevocationMark, identity: DeviceIdentity, lists: ReadLists) -> Self {
         let tables: Vec<_> = lists.crls.iter().map(|(_, table)| Arc::clone(table)).collect();
         let ends = tables.iter().filter_map(|table| table.refuses_all_after());
         let hard_ends = ends.map(|end| end.unix_timestamp()).collect();
@@ -93,7 +93,7 @@ impl DeploymentRevocations {
     }
 }
 
-impl Lists {
+impl ReadLists {
     async fn read(
         reader: &Reader,
         deployment: &Deployment,

@@ -32,7 +32,7 @@ const OPEN_LABELS: [(&str, &str); 5] = [
 ];
 
 /// Longer lists of values are elsewhere, or long.
-const VALUES_MAX: usize = 20;
+const VALUES_MAX: usize = 24;
 
 #[derive(Debug, Default)]
 struct MetricDoc {
