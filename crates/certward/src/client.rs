@@ -197,8 +197,8 @@ impl Client {
     }
 
     /// DELETE as [`Client::change_strictly`].
-    pub(crate) async fn remove_strictly(&self, path: &[&str]) -> Result<Value, ClientError> {
-        Ok(self.send(Method::DELETE, path, "", None, Some("handling=strict")).await?.body)
+    pub(crate) async fn remove_strictly(&self, path: &[&str], query: &str) -> Result<Value, ClientError> {
+        Ok(self.send(Method::DELETE, path, query, None, Some("handling=strict")).await?.body)
     }
 
     /// PUT of what is not JSON.

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::connect::ConnectArgs;
+use super::{close_rate::CloseRateArg, connect::ConnectArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct TrustArgs {
@@ -55,6 +55,9 @@ pub(crate) enum TrustCommand {
         /// Also if devices need it
         #[arg(long, short)]
         force: bool,
+        /// Disconnect devices that lose trust at this rate, such as 50/s; all at once without it
+        #[arg(long, value_name = "RATE", value_parser = CloseRateArg::parse)]
+        rate: Option<CloseRateArg>,
         /// Wait until every node has proven that it serves it; exit 1 if one cannot
         #[arg(long)]
         wait: bool,

@@ -10,9 +10,14 @@ use super::{client_cas, stragglers};
 use crate::{
     api_time,
     api_types::{ClientCaAnswer, DeviceAnswer},
-    cli::ConnectArgs,
+    cli::{CloseRateArg, ConnectArgs},
     client::Client,
-    commands::{deployment_id, devices::list::table, tls::accepted},
+    commands::{
+        deployment_id,
+        devices::list::table,
+        paced_close::{self, ClosedCount},
+        tls::accepted,
+    },
     impact,
     output::{self, plain},
     wording::Typed,
@@ -23,10 +28,17 @@ const IN_USE_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Devices that are printed; `trust stragglers` has all.
 const PRINTED_MAX: usize = 20;
 
+/// How it is done.
+pub(super) struct RemoveMode {
+    pub(super) force: bool,
+    pub(super) rate: Option<CloseRateArg>,
+    pub(super) wait: bool,
+}
+
 pub(super) async fn run(
     id: &str,
     fingerprint: &str,
-    (force, wait): (bool, bool),
+    RemoveMode { force, rate, wait }: RemoveMode,
     connect: &ConnectArgs,
 ) -> anyhow::Result<ExitCode> {
     let id = deployment_id(id)?;
@@ -41,11 +53,14 @@ pub(super) async fn run(
     if !needy.is_empty() {
         output::note(&described(&id, &ca, &needy, now));
     }
+    let connected = needy.iter().filter(|device| device.connected == Some(true)).count() as u64;
+    paced_close::announce(rate, ClosedCount::UpTo(connected));
     let path = ["deployments", id.as_str(), "tls", "client-cas", &ca.fingerprint];
+    let query = CloseRateArg::query(rate);
     let removed = match force {
-        true => client.change(Method::DELETE, &path, None).await,
+        true => client.change_where(Method::DELETE, &path, &query).await,
         // Devices that are not recorded, and nodes that do not answer, are the server's to judge.
-        false => client.remove_strictly(&path).await,
+        false => client.remove_strictly(&path, &query).await,
     };
     let answer = match removed {
         Ok(answer) => answer,
