@@ -27,7 +27,7 @@ pub(crate) const REVOCATIONS_BYTES_MAX: usize = 4 * 1024 * 1024;
 const LARGE_BODY_TIMES: u32 = 3;
 
 pub(crate) async fn read(request: Request, deadline: Duration) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let reading = BodyReading { bytes_max: BODY_BYTES_MAX, deadline, places: None };
+    let reading = BodyIntake { bytes_max: BODY_BYTES_MAX, deadline, places: None };
     let (headers, body) = reading.begin(request)?;
     check_media_type(&headers, is_json).ok_or(NO_JSON)?;
     Ok(reading.finish(body).await?.bytes)
@@ -40,7 +40,7 @@ pub(crate) struct LargeBody {
 }
 
 /// A body of a CRL, by its media type.
-pub(crate) enum CrlBody {
+pub(crate) enum UploadedCrl {
     /// JSON, of the usual size.
     Json(Zeroizing<Vec<u8>>),
     /// DER or PEM.
@@ -56,21 +56,21 @@ impl Context {
         reading.finish(body).await
     }
 
-    pub(crate) async fn crl_body(&self, request: Request) -> Result<CrlBody, Error> {
+    pub(crate) async fn crl_body(&self, request: Request) -> Result<UploadedCrl, Error> {
         let reading = self.large_body(CRL_BYTES_MAX);
         let (headers, body) = reading.begin(request)?;
         if check_media_type(&headers, is_json).is_some() {
-            let reading = BodyReading { bytes_max: BODY_BYTES_MAX, ..reading };
+            let reading = BodyIntake { bytes_max: BODY_BYTES_MAX, ..reading };
             reading.check_declared(&body)?;
-            return Ok(CrlBody::Json(reading.finish(body).await?.bytes));
+            return Ok(UploadedCrl::Json(reading.finish(body).await?.bytes));
         }
         check_media_type(&headers, is_crl).ok_or(NO_CRL)?;
-        Ok(CrlBody::Crl(reading.finish(body).await?))
+        Ok(UploadedCrl::Crl(reading.finish(body).await?))
     }
 
-    fn large_body(&self, bytes_max: usize) -> BodyReading<'_> {
+    fn large_body(&self, bytes_max: usize) -> BodyIntake<'_> {
         let deadline = self.settings.deadlines.body * LARGE_BODY_TIMES;
-        BodyReading { bytes_max, deadline, places: Some(&self.large_bodies) }
+        BodyIntake { bytes_max, deadline, places: Some(&self.large_bodies) }
     }
 }
 
@@ -89,14 +89,14 @@ impl Deref for LargeBody {
     }
 }
 
-struct BodyReading<'a> {
+struct BodyIntake<'a> {
     bytes_max: usize,
     deadline: Duration,
     /// For a body of more than [`BODY_BYTES_MAX`].
     places: Option<&'a LargeBodies>,
 }
 
-impl BodyReading<'_> {
+impl BodyIntake<'_> {
     fn begin(&self, request: Request) -> Result<(HeaderMap, Body), Error> {
         let (parts, body) = request.into_parts();
         self.check_declared(&body)?;

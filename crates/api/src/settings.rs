@@ -24,8 +24,8 @@ pub struct ApiSettings {
 }
 
 impl ApiSettings {
-    /// At most 1024 × (16 KiB headers + 256 KiB body) = 272 MiB, and 96 MiB of large bodies; far less
-    /// in practice: only admitted requests have a body.
+    /// At most 1024 × (16 KiB headers + 256 KiB body) = 272 MiB, and 96 MiB of large bodies; far
+    /// less in practice: only admitted requests have a body.
     pub const CONNECTIONS_MAX: usize = 1024;
 
     /// Plain HTTP and the default limits.

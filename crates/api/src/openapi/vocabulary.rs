@@ -109,7 +109,7 @@ closed_lists! {
         ["mail"];
     RevocationKindWord "RevocationKind"
         "What a revocation refuses by. `certificate`: its issuer, serial number and public key. `serial`: issuer and \
-         serial number. `name`: the name that the broker is told."
+         serial number. `name`: the name that the broker receives."
         ["certificate", "serial", "name"];
     StalePolicyWord "StalePolicy"
         "What a CRL means after its nextUpdate. `soft`: it still counts. `hard`: devices of its issuer are refused."
@@ -179,13 +179,13 @@ forms! {
         r"^[0-9a-f]{32}$" (32, 32), "5d41402abc4b2a76b9719d911017c592";
     RevocationIdText "RevocationID" "A revocation's id."
         r"^[0-9a-f]{32}$" (32, 32), "c4ca4238a0b923820dcc509a6f75849b";
-    GivenFingerprintText "GivenFingerprint" "SHA-256 of a certificate's DER, in hexadecimal digits of any case; colons between them are ignored."
-        r"^[0-9A-Fa-f:]+$" (64, 95), "9F:86:D0:81:88:4C:7D:65:9A:2F:EA:A0:C5:5A:D0:15:A3:BF:4F:1B:2B:0B:82:2C:D1:5D:6C:15:B0:F0:0A:08";
-    GivenSerialText "GivenSerial" "A serial number in hexadecimal digits of any case, up to 20 bytes; colons and leading zeros are ignored."
+    GivenFingerprintText "GivenFingerprint" "SHA-256 of a certificate's DER, in hexadecimal digits of any case, also with colons."
+        r"^[0-9A-Fa-f:]+$" (64, 95), "9F86D081884C7D659A2FEAA0C55AD015A3BF4F1B2B0B822CD15D6C15B0F00A08";
+    GivenSerialText "GivenSerial" "A serial number in hexadecimal digits: any case, up to 20 bytes, colons and leading zeros."
         r"^[0-9A-Fa-f:]+([.]{3})?$" (1, 100), "4D:0B:6A:1F";
     ShownIssuerText "ShownIssuer" "An issuer, exactly as the lists of devices and of failed handshakes show it."
         r"" (1, 160), "CN=Meters, O=Example";
-    DeviceNameText "DeviceName" "A device's name, exactly as the broker is told it."
+    DeviceNameText "DeviceName" "A device's name, exactly as the broker receives it."
         r"" (1, 1024), "meter-7";
     ReasonText "Reason" "Why, for people: one line."
         r"" (0, 200), "stolen on 2034-05-20";

@@ -43,7 +43,7 @@ const COLUMNS: [Meanwhile; 7] = [
 
 struct Route {
     method: &'static str,
-    /// [`Stage`] fills in `{id}`, `{key}`, `{version}` (in the body, too), `{revocation}` and `{crl}`.
+    /// [`Stage`] fills in `{id}`, `{key}`, `{version}` (in the body, too), `{revocation}`, `{crl}`.
     path: &'static str,
     scope: Scope,
     projects: Option<&'static [&'static str]>,

@@ -24,7 +24,7 @@ pub(crate) struct RevocationAddArgs {
     /// A serial number of --issuer, in hexadecimal digits; repeated for several
     #[arg(long, value_name = "SERIAL", requires = "issuer")]
     pub(crate) serial: Vec<String>,
-    /// A name, exactly as the broker is told it; repeated for several
+    /// A name, exactly as the broker receives it; repeated for several
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Vec<String>,
     /// The issuer of the serial numbers or names, as `devices --csv` and `tls failures` show it

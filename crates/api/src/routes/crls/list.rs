@@ -5,7 +5,7 @@ use axum::{
 };
 use certward_store::{Method, Scope};
 
-use super::{body::CrlBody, subject};
+use super::{body::CrlBody, crl_path::subject};
 use crate::{
     auth::Caller, context::Shared, error::Error, openapi::vocabulary::DeploymentIdText, path_id::PathId,
 };

@@ -5,7 +5,7 @@ use axum::{
 use certward_store::{Method, Scope};
 use http::{StatusCode, Uri};
 
-use super::{existing, subject};
+use super::crl_path::{existing, subject};
 use crate::{
     auth::Caller,
     context::Shared,

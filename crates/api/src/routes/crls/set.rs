@@ -12,7 +12,7 @@ use http::Uri;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{body::CrlBody, subject};
+use super::{body::CrlBody, crl_path::subject};
 use crate::{
     auth::Caller,
     body, close_rate,
@@ -62,10 +62,10 @@ pub(crate) struct SetCrlBody {
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct CrlFile(Vec<u8>);
 
-/// Sets a CRL, in place of one with its id: DER or PEM as it is, up to 16 MiB, or an address that it
-/// is fetched from. It must be complete and signed by a client CA, or by an intermediate whose
-/// certificate is beside it in the PEM. Sessions that it revokes are closed, and no others. It is no
-/// version: certificate and status stay. Counted on its own.
+/// Sets a CRL, in place of one with its id: DER or PEM as it is, up to 16 MiB, or an address that
+/// it is fetched from. It must be complete and signed by a client CA, or by an intermediate whose
+/// certificate is beside it in the PEM. Sessions that it revokes are closed, and no others. It is
+/// no version: certificate and status stay. Counted on its own.
 #[utoipa::path(put, path = "/deployments/{id}/tls/crls/{crl}", tag = "revocation", operation_id = "setCrl",
     params(("id" = DeploymentIdText, Path, description = "The deployment's id."),
         ("crl" = CrlIdText, Path, description = "The CRL's id, of your choice."),
@@ -115,14 +115,14 @@ struct GivenCrl {
 async fn read(api: &Context, request: Request) -> Result<(CrlId, GivenCrl), Error> {
     let uri = request.uri().clone();
     let given = match api.crl_body(request).await? {
-        body::CrlBody::Json(bytes) => {
+        body::UploadedCrl::Json(bytes) => {
             let (url, stale) = read_source(&bytes)?;
             if !api.lifecycle.may_fetch_crls() {
                 return Err(Error::Unprocessable(vec![nothing_allowed()]));
             }
             GivenCrl { new: NewCrl::Address(url), stale, place: None }
         }
-        body::CrlBody::Crl(mut body) => {
+        body::UploadedCrl::Crl(mut body) => {
             let new = NewCrl::Upload(Arc::new(body.take()));
             GivenCrl { new, stale: stale_of_query(&uri)?, place: Some(body) }
         }

@@ -6,7 +6,10 @@ use axum::{
 use certward_store::{Method, Scope};
 use http::Uri;
 
-use super::{body::CrlBody, existing, subject};
+use super::{
+    body::CrlBody,
+    crl_path::{existing, subject},
+};
 use crate::{
     auth::Caller,
     context::Shared,

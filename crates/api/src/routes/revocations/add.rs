@@ -72,8 +72,8 @@ pub(crate) struct MatchesBody {
 
 /// Adds up to 1,000 revocations to the deny-list: all or none, each once. Nodes refuse new
 /// handshakes and resumption at once, and close the sessions; other devices and their tickets are
-/// not concerned. It is no version: certificate and status stay. 201 if one is new, else 200. A body
-/// of up to 4 MiB. Counted on its own.
+/// not concerned. It is no version: certificate and status stay. 201 if one is new, else 200. A
+/// body of up to 4 MiB. Counted on its own.
 #[utoipa::path(post, path = "/deployments/{id}/tls/revocations", tag = "revocation", operation_id = "addRevocations",
     params(("id" = DeploymentIdText, Path, description = "The deployment's id."),
         ("closeRate" = Option<u32>, Query, minimum = 1, maximum = 1_000_000, description = "How many sessions are closed in a second, over all nodes; all at once when absent. New handshakes are refused at once all the same.")),

@@ -47,7 +47,7 @@ pub(crate) struct NewRevocationBody {
     issuer: Option<String>,
     #[schema(value_type = Option<GivenSerialText>)]
     serial: Option<String>,
-    /// Exactly as the broker is told it.
+    /// Exactly as the broker receives it.
     #[schema(value_type = Option<DeviceNameText>)]
     name: Option<String>,
     /// For people.
@@ -114,7 +114,7 @@ fn of_fault(fault: RevocationFault) -> Detail {
             "Give it in hexadecimal digits, as the list of devices has it, or as `openssl x509 -noout -serial` prints it after the equals sign.",
         ),
         Fault::BadIssuer => (invalid, "issuer", "Copy it from the list of devices or of failed handshakes."),
-        Fault::BadName => (invalid, "name", "Give the name as the broker is told it."),
+        Fault::BadName => (invalid, "name", "Give the name as the broker receives it."),
         Fault::BadReason => (RefusalCode::TextInvalid, "reason", "Give one line of up to 200 characters."),
     };
     Detail::property(code, field, format!("The property {field} is wrong: {fault}."), remedy)

@@ -13,8 +13,8 @@ use crate::{
     path_id::PathId,
 };
 
-/// Removes a revocation from the deny-list. Devices that it alone refused may connect again. Counted
-/// as the addition.
+/// Removes a revocation from the deny-list. Devices that it alone refused may connect again.
+/// Counted as the addition.
 #[utoipa::path(delete, path = "/deployments/{id}/tls/revocations/{revocation}", tag = "revocation", operation_id = "removeRevocation",
     params(("id" = DeploymentIdText, Path, description = "The deployment's id."),
         ("revocation" = RevocationIdText, Path, description = "The revocation's id.")),
