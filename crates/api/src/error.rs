@@ -491,6 +491,9 @@ impl From<CrlError> for Error {
                 "The CRLs of a deployment may have 64 MiB in all; there is room for {} KiB.",
                 room / 1024
             )),
+            CrlError::StoreFull => {
+                quota("The CRLs of all deployments may have 1 GiB in all, and there is no room.".to_owned())
+            }
             CrlError::KeepsChanging => Self::Conflict {
                 code: RefusalCode::DeploymentChanged,
                 message: "Client CAs or the CRL were changed again and again meanwhile; send it again.".to_owned(),

@@ -201,6 +201,7 @@ fn not_stored(error: CrlError) -> Result<Unfetched, StoreError> {
             let sentence = format!("the CRLs of the deployment would have over {mib} MiB");
             Ok(Unfetched { code: "no_room", sentence })
         }
+        CrlError::StoreFull => Ok(Unfetched { code: "no_room", sentence: error.to_string() }),
         other => Ok(Unfetched { code: "refused", sentence: other.to_string() }),
     }
 }

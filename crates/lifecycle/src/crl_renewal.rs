@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use certward_store::{CrlId, DeploymentId, DueCrl, StoreError, Timestamp};
+use certward_store::{CrlId, DeploymentId, DueCrl, ProjectId, StoreError, Timestamp};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
@@ -60,10 +60,16 @@ impl CrlRenewal {
         if !self.lifecycle.may_fetch_crls() {
             return Ok(done);
         }
+        // One at a time of a project: its servers may be slow, and hold up no other's CRLs.
+        let mut busy = Vec::new();
         loop {
             while failed.is_ok() && fetches.len() < FETCHED_AT_ONCE {
-                match self.claim().await {
-                    Ok(Some((due, until))) => fetches.spawn(self.clone().renew(due, until)),
+                match self.claim(&busy).await {
+                    Ok(Some((due, until))) => {
+                        let (renewal, project) = (self.clone(), due.deployment.project.clone());
+                        busy.push(project.clone());
+                        fetches.spawn(async move { (project, renewal.renew(due, until).await) })
+                    }
                     Ok(None) => break,
                     Err(error) => {
                         failed = Err(error);
@@ -73,19 +79,24 @@ impl CrlRenewal {
             }
             match fetches.join_next().await {
                 None => return failed.map(|()| done),
-                Some(Ok(Ok(end))) => end.iter().for_each(|end| done.count(end)),
-                Some(Ok(Err(error))) => failed = failed.and(Err(error)),
+                Some(Ok((project, outcome))) => {
+                    busy.retain(|there| *there != project);
+                    match outcome {
+                        Ok(end) => end.iter().for_each(|end| done.count(end)),
+                        Err(error) => failed = failed.and(Err(error)),
+                    }
+                }
                 // A panic is logged, and the claim runs out.
                 Some(Err(_)) => {}
             }
         }
     }
 
-    async fn claim(&self) -> Result<Option<(DueCrl, Timestamp)>, StoreError> {
+    async fn claim(&self, busy: &[ProjectId]) -> Result<Option<(DueCrl, Timestamp)>, StoreError> {
         let store = self.lifecycle.store();
         let now = store.now().await?;
         let until = now.after(CLAIMED_FOR);
-        Ok(store.claim_crl_fetch(now, until).await?.map(|due| (due, until)))
+        Ok(store.claim_crl_fetch(now, until, busy).await?.map(|due| (due, until)))
     }
 
     /// `None`: the CRL was set again or removed in between, or the claim ran out.

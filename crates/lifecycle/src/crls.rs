@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use certward_pki::{Crl, CrlCircumstances, CrlJudgement, Finding, StalePolicy, fingerprint, judge_crl};
 use certward_store::{
-    ApiKey, AuditEntry, AuditOrigin, CRL_BYTES_IN_ALL_MAX, CRLS_MAX, CloseRate, CrlContent, CrlFetching,
-    CrlId, CrlRevision, CrlUrl, Deployment, DeploymentCrl, DeploymentRef, EndingKind, EndingOwner,
-    FeedPosition, Generation, Scope, StoreError, Timestamp, Tx, VersionId,
+    ApiKey, AuditEntry, AuditOrigin, CRL_BYTES_IN_ALL_MAX, CRL_BYTES_OF_ALL_MAX, CRLS_MAX, CloseRate,
+    CrlContent, CrlFetching, CrlId, CrlRevision, CrlUrl, Deployment, DeploymentCrl, DeploymentRef,
+    EndingKind, EndingOwner, FeedPosition, Generation, Scope, StoreError, Timestamp, Tx, VersionId,
 };
 use thiserror::Error;
 
@@ -63,6 +63,9 @@ pub enum CrlError {
         /// Bytes that this one may have.
         room: u64,
     },
+    /// See [`CRL_BYTES_OF_ALL_MAX`].
+    #[error("the CRLs of all deployments have at most 1 GiB")]
+    StoreFull,
     /// Client CAs or the CRL changed during each judgement.
     #[error("the deployment was changed again and again while the CRL was judged")]
     KeepsChanging,
@@ -249,6 +252,13 @@ impl Lifecycle {
         if content.as_ref().is_some_and(|content| content.bytes > room) {
             return Err(CrlError::NoRoom { room });
         }
+        if let (Some(content), Some(_)) = (&content, &der) {
+            let replaced = before.and_then(|before| before.content.as_ref()).map_or(0, |kept| kept.bytes);
+            let others = tx.crl_bytes_of_all().await?.saturating_sub(replaced);
+            if others + content.bytes > CRL_BYTES_OF_ALL_MAX {
+                return Err(CrlError::StoreFull);
+            }
+        }
         let generation = match must_be_read {
             true => tx.draw_generation(&deployment.id).await?,
             false => deployment.generation,
@@ -262,7 +272,10 @@ impl Lifecycle {
         tx.put_crl(&deployment.id, &crl, der.as_deref()).await?;
         if must_be_read {
             tx.set_tls(&deployment.id, generation, &deployment.tls).await?;
-            tx.set_close_rate(&deployment.id, close_rate).await?;
+            // Without one, sessions that an earlier change ends at a rate keep their turns.
+            if close_rate.is_some() {
+                tx.set_close_rate(&deployment.id, close_rate).await?;
+            }
             let others = there.iter().filter(|there| there.id != crl.id).cloned();
             let all: Vec<_> = others.chain([crl.clone()]).collect();
             self.list_crls(tx, deployment, &all).await?;

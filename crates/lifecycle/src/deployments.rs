@@ -44,6 +44,7 @@ impl Lifecycle {
             tls: TlsState::Absent,
             revocations: RevocationMark::default(),
             close_rate: None,
+            close_rate_number: 0,
         };
         boundary::check_quota(&mut tx, &self.settings, &deployment.project).await?;
         tx.insert_deployment(&deployment).await??;

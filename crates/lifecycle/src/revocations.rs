@@ -114,7 +114,10 @@ impl Lifecycle {
         let mut acting = self.begin_as(actor.into(), Scope::Tls).await?;
         let deployment = acting.deployment(wanted).await?.ok_or(RevocationError::NoDeployment)?;
         let has_effect = asks_for_certificates(&mut acting.tx, &deployment).await?;
-        acting.tx.set_close_rate(&deployment.id, close_rate).await?;
+        // An urgent one leaves others, which an earlier change ends at a rate, their turns.
+        if close_rate.is_some() {
+            acting.tx.set_close_rate(&deployment.id, close_rate).await?;
+        }
         let (entries, generation) = self.store_revocations(acting, &deployment, new, &revoked).await?;
         Ok(Revoked { entries, generation, matches, has_effect })
     }

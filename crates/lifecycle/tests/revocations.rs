@@ -15,7 +15,8 @@ use certward_pki::{
     UnreadableCertificate,
 };
 use certward_store::{
-    AuditPage, DeviceBatch, DeviceSighting, RevocationChange, RevocationId, RevokedWhat, Scope, Timestamp,
+    AuditPage, DeviceBatch, DeviceSighting, NodeId, RevocationChange, RevocationId, RevokedWhat, Scope,
+    Timestamp,
 };
 use certward_test_support::Leaf;
 use support::{Authority, Uploads, World};
@@ -225,7 +226,7 @@ async fn devices_known_and_connected_are_counted_once() {
     let matches = world.revoke(&new).await.matches;
     assert_eq!((matches.known, matches.connected), (2, None), "there is no gateway");
 
-    *world.gateway.connected.lock().unwrap() = Some(Vec::new());
+    *world.gateway.node.lock().unwrap() = Some(NodeId::parse("this").unwrap());
     *world.gateway.denied.lock().unwrap() = vec![DenyKey::named("device-1"), DenyKey::named("device-3")];
     let matches = world.revoke(&new).await.matches;
     assert_eq!((matches.known, matches.connected.unwrap().by_key), (2, vec![0, 0, 1, 0]));

@@ -522,6 +522,11 @@ codes! {
         "Yesterday's file, sent again."
         "Send the newest CRL of the CA. If the CA began to count again, remove the one in service first: certward crl remove."
         "RFC 5280 §5.2.3";
+    CrlOfAnother "CRL_OF_ANOTHER" Error
+        "The CRL in service under this name is of another issuer, of another key, or of another scope (issuingDistributionPoint). In its place, what was revoked would be accepted again."
+        "A CRL of another CA, set under the name of the first one's, or sent by the server that CRLs are fetched from."
+        "Set it under a name of its own. To replace the one in service all the same, remove that first: certward crl remove."
+        "RFC 5280 §5.2.5";
     CrlStaleHard "CRL_STALE_HARD" Error
         "The CRL is stale (after its nextUpdate), and a stale one is to refuse all certificates of its issuer (`hard`)."
         "A CRL of last month with `hard`."

@@ -10,6 +10,8 @@ CREATE INDEX deployment_with_revocations ON deployment (revocation_count) WHERE 
 ALTER TABLE deployment ADD COLUMN max_session_age BIGINT NOT NULL DEFAULT 0;
 -- How many sessions each node ends in a second, of those that the newest change ends; 0: at once.
 ALTER TABLE deployment ADD COLUMN close_rate BIGINT NOT NULL DEFAULT 0;
+-- How often it was set: tells one rate from the next.
+ALTER TABLE deployment ADD COLUMN close_rate_number BIGINT NOT NULL DEFAULT 0;
 
 -- The deny-list. A replica has of a row what certificates are looked up by, and nothing to show.
 CREATE TABLE revocation (

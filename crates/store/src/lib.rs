@@ -57,8 +57,8 @@ pub use model::clock::{Clock, SystemClock, Timestamp};
 pub use model::close_rate::{CloseRate, CloseRateError};
 pub use model::connection_limit::{ConnectionLimit, ConnectionLimitError, ConnectionLimits};
 pub use model::crl::{
-    CRL_BYTES_IN_ALL_MAX, CRLS_MAX, CrlContent, CrlFetchFailure, CrlFetching, CrlRevision, DeploymentCrl,
-    DueCrl, ServedCrl,
+    CRL_BYTES_IN_ALL_MAX, CRL_BYTES_OF_ALL_MAX, CRLS_MAX, CrlContent, CrlFetchFailure, CrlFetching,
+    CrlRevision, DeploymentCrl, DueCrl, ServedCrl,
 };
 pub use model::crl_url::CrlUrl;
 pub use model::deployment::{Deployment, DeploymentRef};

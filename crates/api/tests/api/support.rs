@@ -327,6 +327,7 @@ impl World {
                 tls: TlsState::Absent,
                 revocations: RevocationMark::default(),
                 close_rate: None,
+                close_rate_number: 0,
             };
             tx.insert_deployment(&deployment).await.unwrap().unwrap();
         }

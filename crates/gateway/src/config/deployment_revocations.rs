@@ -65,6 +65,22 @@ impl DeploymentRevocations {
         Ok(Some(Arc::new(Self::new(mark, identity, lists))))
     }
 
+    /// Whether [`Self::read`] would build tables of CRLs, which takes up to seconds.
+    pub(crate) async fn has_unread_crls(
+        reader: &Reader,
+        deployment: &Deployment,
+        before: Option<&Arc<Self>>,
+    ) -> Result<bool, StoreError> {
+        if before.map_or_else(RevocationMark::default, |before| before.mark) == deployment.revocations {
+            return Ok(false);
+        }
+        let is_read = |revision: &CrlRevision| {
+            before.is_some_and(|before| before.lists.crls.iter().any(|(there, _)| there == revision))
+        };
+        let revisions = reader.crl_revisions(&deployment.id).await?;
+        Ok(revisions.iter().any(|(_, revision)| !is_read(revision)))
+    }
+
     fn new(mark: RevocationMark, identity: DeviceIdentity, lists: ReadLists) -> Self {
         let tables: Vec<_> = lists.crls.iter().map(|(_, table)| Arc::clone(table)).collect();
         let ends = tables.iter().filter_map(|table| table.refuses_all_after());
@@ -136,8 +152,9 @@ async fn table(
     id: &CrlId,
     reads: &CrlReads,
 ) -> Result<Arc<CrlTable>, StoreError> {
-    // It is never closed.
-    let _one = reads.0.acquire().await;
+    // The reader has a connection, which must not wait.
+    let busy = || StoreError::Unavailable("other CRLs are being read".to_owned());
+    let _one = reads.0.try_acquire().map_err(|_| busy())?;
     let unusable = || StoreError::Corrupt(format!("the CRL {id} of {} cannot be used", deployment.id));
     let crl = reader.served_crl(&deployment.id, id).await?.ok_or_else(unusable)?;
     let table = move || CrlTable::of_accepted(&crl.der, &crl.signer_spki, crl.stale_policy);

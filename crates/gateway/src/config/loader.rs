@@ -291,6 +291,13 @@ impl Loader {
         for id in ids {
             let assignment = assignment_in(reading.read(), &id).await?;
             let before = self.before(&id);
+            let revocations = before.as_deref().and_then(DeploymentConfig::revocations);
+            if let Some((deployment, _)) = &assignment
+                && DeploymentRevocations::has_unread_crls(reading.read(), deployment, revocations).await?
+            {
+                // It is announced without, so that no other deployment waits for it.
+                continue;
+            }
             // A fallback is served only when the change is carried out.
             let built = self.build(reading.read(), assignment.as_ref(), before.as_deref()).await?;
             let loaded =

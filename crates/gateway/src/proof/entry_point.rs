@@ -83,6 +83,7 @@ mod tests {
             tls: TlsState::Absent,
             revocations: RevocationMark::default(),
             close_rate: None,
+            close_rate_number: 0,
         }
     }
 

@@ -462,15 +462,15 @@ impl RelaySession {
                 Box::pin(handle_signal(&self.context, &self.member, self.relay.tls(), signal)).await;
             match handled {
                 Ok(()) => {}
-                Err(_) if signal == ConnectionSignal::Verify && self.waits_for_its_turn() => {}
+                Err(reason) if signal == ConnectionSignal::Verify && self.waits_for_its_turn(reason) => {}
                 Err(reason) => return reason,
             }
         }
     }
 
-    fn waits_for_its_turn(&self) -> bool {
+    fn waits_for_its_turn(&self, reason: ClosedReason) -> bool {
         let Self { member, context, .. } = self;
-        context.paced_closes.wait(member.deployment(), member.number(), member.handle())
+        context.paced_closes.wait(member.deployment(), member.number(), member.handle(), reason)
     }
 
     fn broker(&self) -> DeploymentBroker<'_> {

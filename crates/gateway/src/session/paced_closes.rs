@@ -17,11 +17,16 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use crate::session::registry::{ConnectionHandle, ConnectionSignal, SIGNALS_PER_YIELD};
+use crate::{
+    observe::reason::ClosedReason,
+    session::registry::{ConnectionHandle, ConnectionSignal, SIGNALS_PER_YIELD},
+};
 
 const TURNS_INTERVAL: Duration = Duration::from_millis(100);
 /// Sessions verify themselves in less. Afterwards the change is carried out, and its rate with it.
 const QUIET_FOR: Duration = Duration::from_secs(10);
+/// In which a change may be carried out again, and its sessions may still verify themselves.
+const SETTLES_IN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 pub(crate) struct PacedCloses {
@@ -29,33 +34,59 @@ pub(crate) struct PacedCloses {
     begun: Notify,
 }
 
+/// How a deployment's newest change ends sessions.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ClosePace {
+    /// `None`: all that wait have their turn now.
+    pub(crate) rate: Option<CloseRate>,
+    /// Another one: the change has set the rate. Else it is an earlier one's, and sessions that lose
+    /// trust now end now.
+    pub(crate) number: i64,
+}
+
+#[derive(Debug)]
+struct WaitingSession {
+    live: Weak<ConnectionHandle>,
+    reason: ClosedReason,
+}
+
 #[derive(Debug)]
 struct DeploymentPace {
+    /// See [`ClosePace`].
+    number: i64,
+    set_at: Instant,
+    /// Whether further sessions wait.
+    takes_more: bool,
     /// Between two turns.
     interval: Duration,
     next_turn: Instant,
     /// By the number of the session: the oldest first, and each once.
-    waiting: BTreeMap<u64, Weak<ConnectionHandle>>,
+    waiting: BTreeMap<u64, WaitingSession>,
     /// Since none waits.
     quiet_since: Instant,
 }
 
 impl PacedCloses {
-    /// Before the sessions are signalled. `None`: all that wait have their turn now.
-    pub(crate) async fn follow(&self, deployment: &DeploymentId, rate: Option<CloseRate>) {
-        match rate {
-            Some(rate) => self.pace(deployment, rate, Instant::now()),
+    /// Before the sessions are signalled.
+    pub(crate) async fn follow(&self, deployment: &DeploymentId, pace: ClosePace) {
+        match pace.rate {
+            Some(rate) => self.pace(deployment, rate, pace.number, Instant::now()),
             None => {
                 let ended = self.paces.lock().remove(deployment);
                 let waiting = ended.map(|pace| pace.waiting).unwrap_or_default();
-                signal(waiting.into_values().filter_map(|live| live.upgrade())).await;
+                signal(waiting.into_values().filter_map(|session| session.live.upgrade())).await;
             }
         }
     }
 
-    fn pace(&self, deployment: &DeploymentId, rate: CloseRate, now: Instant) {
+    fn pace(&self, deployment: &DeploymentId, rate: CloseRate, number: i64, now: Instant) {
         let mut paces = self.paces.lock();
-        let pace = paces.entry(deployment.clone()).or_insert_with(|| DeploymentPace::new(now));
+        let pace = paces.entry(deployment.clone()).or_insert_with(|| DeploymentPace::new(number, now));
+        if pace.number == number {
+            pace.takes_more = now.saturating_duration_since(pace.set_at) < SETTLES_IN;
+        } else {
+            (pace.number, pace.set_at, pace.takes_more) = (number, now, true);
+        }
         // Rounded up: never more in a second.
         let nanos = Duration::from_secs(1).as_nanos().div_ceil(u128::from(rate.get()));
         pace.interval = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
@@ -81,14 +112,21 @@ impl PacedCloses {
         left.unwrap_or_default()
     }
 
-    /// `false`: the session must end now.
-    pub(crate) fn wait(&self, deployment: &DeploymentId, number: u64, live: &Arc<ConnectionHandle>) -> bool {
+    /// `false`: the session must end now, for this reason.
+    pub(crate) fn wait(
+        &self,
+        deployment: &DeploymentId,
+        number: u64,
+        live: &Arc<ConnectionHandle>,
+        reason: ClosedReason,
+    ) -> bool {
         match self.paces.lock().get_mut(deployment) {
-            Some(pace) => {
-                pace.wait(number, Arc::downgrade(live), Instant::now());
+            Some(pace) if pace.takes_more || pace.has(number, reason) => {
+                let live = Arc::downgrade(live);
+                pace.wait(number, WaitingSession { live, reason }, Instant::now());
                 true
             }
-            None => false,
+            _ => false,
         }
     }
 
@@ -126,15 +164,27 @@ async fn signal(sessions: impl IntoIterator<Item = Arc<ConnectionHandle>>) {
 }
 
 impl DeploymentPace {
-    fn new(now: Instant) -> Self {
-        Self { interval: Duration::ZERO, next_turn: now, waiting: BTreeMap::new(), quiet_since: now }
+    fn new(number: i64, now: Instant) -> Self {
+        Self {
+            number,
+            set_at: now,
+            takes_more: true,
+            interval: Duration::ZERO,
+            next_turn: now,
+            waiting: BTreeMap::new(),
+            quiet_since: now,
+        }
     }
 
-    fn wait(&mut self, number: u64, live: Weak<ConnectionHandle>, now: Instant) {
+    fn has(&self, number: u64, reason: ClosedReason) -> bool {
+        self.waiting.get(&number).is_some_and(|session| session.reason == reason)
+    }
+
+    fn wait(&mut self, number: u64, session: WaitingSession, now: Instant) {
         if self.waiting.is_empty() {
             self.next_turn = self.next_turn.max(now);
         }
-        self.waiting.insert(number, live);
+        self.waiting.insert(number, session);
         self.quiet_since = now;
     }
 
@@ -144,11 +194,11 @@ impl DeploymentPace {
         self.next_turn = on_time.map_or(self.next_turn, |on_time| self.next_turn.max(on_time));
         let mut turns = Vec::new();
         while self.next_turn <= now
-            && let Some((_, live)) = self.waiting.pop_first()
+            && let Some((_, session)) = self.waiting.pop_first()
         {
             self.quiet_since = now;
             // One that has ended takes no turn.
-            if let Some(live) = live.upgrade() {
+            if let Some(live) = session.live.upgrade() {
                 self.next_turn += self.interval;
                 turns.push(live);
             }
@@ -163,6 +213,8 @@ impl DeploymentPace {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use certward_store::TrustScope;
     use futures_util::FutureExt;
     use tokio::time::{advance, sleep};
@@ -176,11 +228,13 @@ mod tests {
     struct Stage {
         closes: Arc<PacedCloses>,
         registry: Arc<Registry>,
+        set: Cell<i64>,
     }
 
     impl Stage {
         fn new() -> Self {
-            Self { closes: Arc::default(), registry: Arc::new(Registry::new(Arc::default(), Arc::default())) }
+            let registry = Arc::new(Registry::new(Arc::default(), Arc::default()));
+            Self { closes: Arc::default(), registry, set: Cell::new(0) }
         }
 
         fn sessions(&self, count: usize) -> Vec<Registration> {
@@ -190,7 +244,17 @@ mod tests {
         }
 
         fn wait(&self, session: &Registration) -> bool {
-            self.closes.wait(&id(), session.number(), session.handle())
+            self.wait_as(session, ClosedReason::Untrusted)
+        }
+
+        fn wait_as(&self, session: &Registration, reason: ClosedReason) -> bool {
+            self.closes.wait(&id(), session.number(), session.handle(), reason)
+        }
+
+        /// Of a change that sets it.
+        fn pace(&self, rate: Option<CloseRate>) -> ClosePace {
+            self.set.set(self.set.get() + 1);
+            ClosePace { rate, number: self.set.get() }
         }
     }
 
@@ -214,7 +278,7 @@ mod tests {
         {
             let stage = Stage::new();
             let sessions = stage.sessions(count);
-            stage.closes.follow(&id(), rate(per_second)).await;
+            stage.closes.follow(&id(), stage.pace(rate(per_second))).await;
             assert!(sessions.iter().rev().all(|session| stage.wait(session)));
             assert!(stage.wait(&sessions[0]), "it waits once");
             let share = usize::try_from(per_second).unwrap();
@@ -248,17 +312,17 @@ mod tests {
     async fn a_change_without_a_rate_is_the_turn_of_all_and_another_rate_holds_from_then_on() {
         let stage = Stage::new();
         let sessions = stage.sessions(100);
-        stage.closes.follow(&id(), rate(1)).await;
+        stage.closes.follow(&id(), stage.pace(rate(1))).await;
         assert!(sessions.iter().all(|session| stage.wait(session)));
         let running = Arc::clone(&stage.closes);
         tokio::spawn(async move { running.run().await });
         sleep(Duration::from_millis(2_050)).await;
         assert_eq!(turns(&sessions), 3);
-        stage.closes.follow(&id(), rate(20)).await;
+        stage.closes.follow(&id(), stage.pace(rate(20))).await;
         sleep(Duration::from_secs(1)).await;
         let second = turns(&sessions);
         assert!((19..=20).contains(&second), "{second}");
-        stage.closes.follow(&id(), None).await;
+        stage.closes.follow(&id(), stage.pace(None)).await;
         assert_eq!(turns(&sessions), 100 - 3 - second);
         assert!(!stage.wait(&sessions[0]), "whoever fails now ends now");
     }
@@ -267,7 +331,7 @@ mod tests {
     async fn sessions_that_ended_take_no_turn_and_a_rate_ends_with_its_change() {
         let stage = Stage::new();
         let mut sessions = stage.sessions(100);
-        stage.closes.follow(&id(), rate(10)).await;
+        stage.closes.follow(&id(), stage.pace(rate(10))).await;
         assert!(sessions.iter().all(|session| stage.wait(session)));
         sessions.drain(..90);
         let running = Arc::clone(&stage.closes);
@@ -280,10 +344,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_later_change_that_leaves_the_rate_ends_its_own_sessions_at_once_and_no_other() {
+        let stage = Stage::new();
+        let sessions = stage.sessions(30);
+        let pace = stage.pace(rate(1));
+        stage.closes.follow(&id(), pace).await;
+        assert!(sessions[..20].iter().all(|session| stage.wait(session)));
+        // Carried out again: some may not have verified themselves yet.
+        stage.closes.follow(&id(), pace).await;
+        assert!(stage.wait(&sessions[20]));
+        advance(SETTLES_IN).await;
+        stage.closes.follow(&id(), pace).await;
+        assert!(!stage.wait_as(&sessions[25], ClosedReason::Revoked), "revoked without a rate");
+        assert!(!stage.wait_as(&sessions[3], ClosedReason::Revoked), "though it waits for another reason");
+        assert!(stage.wait(&sessions[4]), "it keeps its turn");
+        // The next one sets a rate for revoked sessions, too.
+        stage.closes.follow(&id(), stage.pace(rate(2))).await;
+        assert!(stage.wait_as(&sessions[25], ClosedReason::Revoked));
+        assert_eq!(stage.closes.len(), 22);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_late_call_does_not_catch_up() {
         let stage = Stage::new();
         let sessions = stage.sessions(100);
-        stage.closes.follow(&id(), rate(10)).await;
+        stage.closes.follow(&id(), stage.pace(rate(10))).await;
         assert!(sessions.iter().all(|session| stage.wait(session)));
         advance(Duration::from_secs(5)).await;
         assert_eq!(stage.closes.turns(Instant::now()).len(), 3);

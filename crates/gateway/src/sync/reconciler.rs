@@ -22,6 +22,7 @@ use crate::{
         loader::LoadedDeployment,
     },
     context::NodeContext,
+    session::paced_closes::ClosePace,
     sync::{
         follower::Follower,
         host_warmup::Start,
@@ -119,8 +120,8 @@ impl Follower {
         };
         // After the swap: later connections see the new value.
         let changed = assignment.as_ref().map(|(deployment, _)| deployment);
-        let rate = changed.and_then(|deployment| deployment.close_rate);
-        self.context.paced_closes.follow(id, rate).await;
+        let rate = changed.map(|it| ClosePace { rate: it.close_rate, number: it.close_rate_number });
+        self.context.paced_closes.follow(id, rate.unwrap_or_default()).await;
         match entry.trust() {
             Trust::Scope(scope, check) => {
                 let stamp = TrustStamp::new(scope, check.map(Arc::as_ref));

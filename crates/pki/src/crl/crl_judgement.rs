@@ -9,6 +9,7 @@ use crate::certificate::Certificate;
 use crate::client_certificate::shown_name;
 use crate::display::shown_time;
 use crate::finding::{Field, Finding};
+use crate::signed::SignatureVerdict;
 
 /// What [`judge_crl`] needs besides the upload.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +94,9 @@ fn judged(upload: &[u8], circumstances: &CrlCircumstances<'_>, findings: &mut Ve
     let signer_spki = signers.find(&list).map(|signer| signer.spki.clone());
     let signer_spki = signer_spki.map_err(|finding| findings.push(finding)).ok();
     check_times(&list, circumstances, findings);
-    check_order(&list, &envelope.der, circumstances.in_service, findings);
+    if let Some(spki) = &signer_spki {
+        check_order(&list, &envelope.der, spki, circumstances.in_service, findings);
+    }
     Some(Crl {
         issuer: shown_name(list.issuer),
         signer_spki: signer_spki?,
@@ -146,17 +149,25 @@ fn check_times(
 /// The part of its life that is left when a CRL is soon stale: a tenth.
 const SOON: i32 = 10;
 
-/// By cRLNumber (RFC 5280 §5.2.3) where both have one, else by thisUpdate. CRLs of other issuers
-/// have numbers of their own.
+/// By cRLNumber (RFC 5280 §5.2.3) where both have one, else by thisUpdate. One of another issuer,
+/// key or scope is no successor: in its place, what was revoked would be accepted again.
 fn check_order(
     list: &CertificateList<'_>,
     der: &[u8],
+    signer_spki: &[u8],
     in_service: Option<&[u8]>,
     findings: &mut Vec<Finding>,
 ) {
     let Some(in_service) = in_service.filter(|in_service| *in_service != der) else { return };
     let Ok(before) = CertificateList::read(in_service) else { return };
-    if !list.is_of_one_series_with(&before) {
+    let is_of_one_key = before.signed.verify(signer_spki) == SignatureVerdict::Valid;
+    if !is_of_one_key || !list.is_of_one_series_with(&before) {
+        let message = format!(
+            "The CRL in service is of {}; this one is of {}, or of another key or scope.",
+            shown_name(before.issuer),
+            shown_name(list.issuer)
+        );
+        findings.push(Finding::new(Code::CrlOfAnother, Field::Crl, None, message));
         return;
     }
     let is_earlier = list.this_update < before.this_update;

@@ -608,7 +608,7 @@ fn numbers_do_not_go_backwards() {
     let of = |number: u8| CrlMaker::of(&fleet.root).number(&[number]).entry(&serial(&fleet.device.der), &[]);
     let plain = CrlMaker::of(&fleet.root).entry(&serial(&fleet.device.der), &[]);
     let earlier = now() - Duration::days(3);
-    let stranger = Authority::new("Stranger");
+    let (stranger, namesake) = (Authority::new("Stranger"), Authority::new_with("Fleet Root", with_key_id));
     let devices = of(3).distribution_point(&tlv(0x81, &[0xff]));
     let unaware = || Differs("it does not know the CRL before");
     let same = fleet.case("the same again", &of(3), Revoked);
@@ -651,9 +651,20 @@ fn numbers_do_not_go_backwards() {
             .codes(&["CRL_OLDER"])
             .openssl(unaware()),
         fleet
-            .case("after another CA's", &of(2), Revoked)
-            .after(&CrlMaker::of(&stranger).number(&[3]), &stranger),
-        fleet.case("after one of another scope", &of(2), Revoked).after(&devices, &fleet.root),
+            .case("after another CA's", &of(4), NoCrl)
+            .after(&CrlMaker::of(&stranger).number(&[3]), &stranger)
+            .codes(&["CRL_OF_ANOTHER"])
+            .openssl(unaware()),
+        fleet
+            .case("after another key's of the name", &of(4), NoCrl)
+            .after(&CrlMaker::of(&namesake).number(&[3]), &namesake)
+            .codes(&["CRL_OF_ANOTHER"])
+            .openssl(unaware()),
+        fleet
+            .case("after one of another scope", &of(4), NoCrl)
+            .after(&devices, &fleet.root)
+            .codes(&["CRL_OF_ANOTHER"])
+            .openssl(unaware()),
     ];
     check(rows);
 }

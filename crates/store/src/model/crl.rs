@@ -9,6 +9,9 @@ pub const CRLS_MAX: usize = 20;
 /// Of all CRLs of a deployment, in DER.
 pub const CRL_BYTES_IN_ALL_MAX: u64 = 64 * 1024 * 1024;
 
+/// Of all CRLs of all deployments, in DER: nodes hold their serial numbers in memory.
+pub const CRL_BYTES_OF_ALL_MAX: u64 = 1024 * 1024 * 1024;
+
 /// A state of a CRL that nodes must read: 16 random bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CrlRevision(pub [u8; 16]);

@@ -23,6 +23,8 @@ pub struct Deployment {
     pub revocations: RevocationMark,
     /// How fast each node ends the sessions that the newest change of them ends. `None`: at once.
     pub close_rate: Option<CloseRate>,
+    /// How often `close_rate` was set: changes that leave it pace no session of their own.
+    pub close_rate_number: i64,
 }
 
 /// An incarnation of a deployment: a later one of its id differs.

@@ -6,9 +6,13 @@ use sqlx::{Any, AnyConnection, AssertSqlSafe, any::AnyRow, query::Query};
 
 use crate::{
     ApiKey, CrlContent, CrlFetchFailure, CrlFetching, CrlId, CrlRevision, CrlUrl, DeploymentCrl,
-    DeploymentId, DeploymentRef, DueCrl, FetchConditions, Generation, Reader, ServedCrl, Store, StoreError,
-    Timestamp, Tx,
-    engine::{lock, many_rows, row},
+    DeploymentId, DeploymentRef, DueCrl, FetchConditions, Generation, ProjectId, Reader, ServedCrl, Store,
+    StoreError, Timestamp, Tx,
+    engine::{
+        lock,
+        many_rows::{self, places},
+        row,
+    },
     repo::deployment,
 };
 
@@ -105,20 +109,32 @@ impl Tx {
     }
 }
 
+impl Tx {
+    /// The sizes of all CRLs of all deployments, in DER.
+    pub async fn crl_bytes_of_all(&mut self) -> Result<u64, StoreError> {
+        self.step(async |conn| {
+            let sql = "SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes FROM crl";
+            row::count(&sqlx::query(sql).fetch_one(conn).await?, "bytes")
+        })
+        .await
+    }
+}
+
 impl Store {
-    /// The CRL that has been due for longest, for the caller alone: its next fetch moves to
-    /// `until`, which an outcome replaces.
+    /// The CRL that has been due for longest, of a project that is not `busy`, for the caller alone:
+    /// its next fetch moves to `until`, which an outcome replaces.
     pub async fn claim_crl_fetch(
         &self,
         now: Timestamp,
         until: Timestamp,
+        busy: &[ProjectId],
     ) -> Result<Option<DueCrl>, StoreError> {
         // Without a write: it is asked for often, and there is one once a day.
         if !self.read().run(async |conn| is_any_due(conn, now).await).await? {
             return Ok(None);
         }
         let mut tx = self.begin().await?;
-        let claimed = tx.step(async |conn| claim(conn, now, until).await).await?;
+        let claimed = tx.step(async |conn| claim(conn, now, until, busy).await).await?;
         tx.commit().await?;
         Ok(claimed)
     }
@@ -133,15 +149,22 @@ async fn claim(
     conn: &mut AnyConnection,
     now: Timestamp,
     until: Timestamp,
+    busy: &[ProjectId],
 ) -> Result<Option<DueCrl>, StoreError> {
+    let of_others = match busy.len() {
+        0 => String::new(),
+        projects => format!("AND d.project NOT IN ({})", places(2, projects)),
+    };
     // Another node has the locked ones.
     let lock = if lock::is_postgres(conn) { " FOR UPDATE OF c SKIP LOCKED" } else { "" };
     let sql = format!(
         "SELECT {COLUMNS}, d.id AS deployment, d.project, d.born FROM crl c JOIN deployment d ON d.id = c.deployment
-         WHERE c.next_fetch_at <= $1 ORDER BY c.next_fetch_at LIMIT 1{lock}"
+         WHERE c.next_fetch_at <= $1 {of_others} ORDER BY c.next_fetch_at LIMIT 1{lock}"
     );
-    // Safe: constants.
-    let row = sqlx::query(AssertSqlSafe(sql)).bind(now.0).fetch_optional(&mut *conn).await?;
+    // Safe: constants and numbers.
+    let query = sqlx::query(AssertSqlSafe(sql)).persistent(false).bind(now.0);
+    let query = busy.iter().fold(query, |query, project| query.bind(project.to_string()));
+    let row = query.fetch_optional(&mut *conn).await?;
     let Some(row) = row else { return Ok(None) };
     let deployment = DeploymentRef {
         id: row::deployment_id(&row, "deployment")?,

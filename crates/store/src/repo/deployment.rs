@@ -18,7 +18,7 @@ macro_rules! select {
     ($deployments:literal) => {
         concat!(
             "SELECT d.id, d.project, d.name, d.upstream, d.ws_upstream, d.profile, d.proxy_protocol, d.proxy_identity, d.connections_max, d.connection_rate_max, d.record_bytes, d.max_session_age, d.created_at, d.born, d.generation, ",
-            "d.tls_state, d.tls_version, d.tls_deadline, d.tls_reason, d.revocation_mark, d.close_rate, h.name AS host ",
+            "d.tls_state, d.tls_version, d.tls_deadline, d.tls_reason, d.revocation_mark, d.close_rate, d.close_rate_number, h.name AS host ",
             "FROM ",
             $deployments,
             " d LEFT JOIN host h ON h.deployment = d.id ORDER BY d.id, h.position"
@@ -162,7 +162,8 @@ impl Tx {
     }
 
     /// How fast the nodes together end the sessions that this change ends; each does its share.
-    /// `None`: at once. Every change that may end sessions sets it, and no other.
+    /// `None`: at once, with those that an earlier change still ends. Changes that leave it end theirs
+    /// at once, and leave the others their turns.
     pub async fn set_close_rate(
         &mut self,
         id: &DeploymentId,
@@ -173,7 +174,9 @@ impl Tx {
                 Some(_) => node::count(conn).await?,
                 None => 0,
             };
-            sqlx::query("UPDATE deployment SET close_rate = $2 WHERE id = $1")
+            let sql = "UPDATE deployment SET close_rate = $2, close_rate_number = close_rate_number + 1
+                       WHERE id = $1";
+            sqlx::query(sql)
                 .bind(id.as_str())
                 .bind(CloseRate::number(rate.map(|rate| rate.shared_by(nodes))))
                 .execute(conn)
@@ -284,6 +287,7 @@ fn read(row: &AnyRow) -> Result<Deployment, StoreError> {
         revocations: revocation_mark(row)?,
         close_rate: CloseRate::parse(row::integer(row, "close_rate")?)
             .map_err(|_| row::unreadable("close_rate"))?,
+        close_rate_number: row::integer(row, "close_rate_number")?,
     })
 }
 

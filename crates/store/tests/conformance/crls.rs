@@ -185,11 +185,16 @@ async fn a_due_fetch_is_claimed_once(world: World) {
         let crl = DeploymentCrl { fetching: Some(fetching(at(due))), ..crl(name, None) };
         put(&world, &of.id, crl, None).await;
     }
+    let busy = std::cell::RefCell::new(Vec::new());
     let claim = async |now| {
-        let claimed = world.store.claim_crl_fetch(at(now), at(now + 100)).await.expect("answered");
+        let without: Vec<_> = busy.borrow().clone();
+        let claimed = world.store.claim_crl_fetch(at(now), at(now + 100), &without).await.expect("answered");
         claimed.map(|due| (due.deployment, due.crl.id.to_string()))
     };
     assert_eq!(claim(9).await, None);
+    busy.borrow_mut().push(a.project.clone());
+    assert_eq!(claim(25).await, None, "both are of a busy project");
+    busy.borrow_mut().clear();
     assert_eq!(claim(25).await, Some((b.reference(), "first".to_owned())));
     assert_eq!(claim(26).await, Some((a.reference(), "second".to_owned())));
     assert_eq!(claim(26).await, None);
@@ -202,7 +207,7 @@ async fn a_due_fetch_is_claimed_once(world: World) {
     assert_eq!(claim(130).await.map(|claimed| claimed.1), Some("later".to_owned()));
     let nodes = (0..8).map(|_| {
         let store = world.store.clone();
-        tokio::spawn(async move { store.claim_crl_fetch(at(500), at(10_000)).await })
+        tokio::spawn(async move { store.claim_crl_fetch(at(500), at(10_000), &[]).await })
     });
     let mut claimed = Vec::new();
     for node in nodes {
@@ -235,7 +240,7 @@ async fn the_outcome_of_a_fetch_changes_no_mark(world: World) {
     tx.commit().await.expect("committed");
     assert_eq!(stored(&reader, &made).await, before);
     assert_eq!(reader.crls(&made).await.expect("read")[0].content, fetched.content);
-    let due = world.store.claim_crl_fetch(Timestamp(499_999), Timestamp(600_000)).await;
+    let due = world.store.claim_crl_fetch(Timestamp(499_999), Timestamp(600_000), &[]).await;
     assert_eq!(due.expect("answered"), None);
 }
 

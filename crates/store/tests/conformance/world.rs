@@ -37,7 +37,7 @@ pub(crate) const WITHOUT_STOPPED_CHANGES: &str =
     "DROP INDEX alert_by_stopped_deployment; ALTER TABLE alert DROP COLUMN detail;";
 pub(crate) const WITHOUT_REVOCATIONS: &str = "DROP TABLE crl_part; DROP TABLE crl; DROP TABLE revocation;
     DROP INDEX deployment_with_revocations; ALTER TABLE deployment DROP COLUMN revocation_count;
-    ALTER TABLE deployment DROP COLUMN revocation_mark; ALTER TABLE deployment DROP COLUMN max_session_age; ALTER TABLE deployment DROP COLUMN close_rate;";
+    ALTER TABLE deployment DROP COLUMN revocation_mark; ALTER TABLE deployment DROP COLUMN max_session_age; ALTER TABLE deployment DROP COLUMN close_rate; ALTER TABLE deployment DROP COLUMN close_rate_number;";
 pub(crate) const WITHOUT_DEVICES: &str = "DROP TABLE device; DROP TABLE issuer_path; DROP TABLE device_total;
     DROP TABLE offer_day; DROP TABLE host_use;";
 
@@ -217,6 +217,7 @@ pub(crate) fn deployment(id_text: &str, project_text: &str, hosts: &[&str]) -> D
         tls: TlsState::Absent,
         revocations: RevocationMark::default(),
         close_rate: None,
+        close_rate_number: 0,
     }
 }
 
