@@ -57,7 +57,7 @@ fn next_block(text: &str) -> Option<(usize, NamedBlock<'_>)> {
             let end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
             &rest[..end]
         });
-        let field = named.filter(|field| ["cert", "key", "cacert"].contains(field));
+        let field = named.filter(|field| ["cert", "key", "cacert", "crl"].contains(field));
         bytes += field.map_or(0, |field| " of ".len() + field.len());
         Some((start, NamedBlock { index, field, bytes }))
     })
@@ -138,6 +138,7 @@ mod tests {
         let block = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
         let mut typed = Typed::default();
         typed.files.add("cert", "north.pem".as_ref(), &format!("text\n{block}{block}"));
+        typed.files.add("crl", "d1.key".as_ref(), &block.replace("CERTIFICATE", "PRIVATE KEY"));
         for (api, shown) in [
             (
                 "Block 0 of cert has no END line.",
@@ -153,6 +154,11 @@ mod tests {
                 "The CA in the 2nd certificate (line 5) of north.pem (CN=a) is.",
             ),
             ("Block 3 of cacert is a key.", "The 4th block of --client-ca is a key."),
+            (
+                "Block 0 of crl is a private key, not a CRL.",
+                "The 1st private key (line 1) of d1.key is a private key, not a CRL.",
+            ),
+            ("Block 1 of crl is", "The 2nd block of d1.key is"),
             ("A block that ends; blocks of cert", "A block that ends; blocks of north.pem"),
         ] {
             assert_eq!(replace(api, &typed), shown);
