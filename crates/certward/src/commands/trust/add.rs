@@ -1,9 +1,14 @@
 use std::{path::Path, process::ExitCode};
 
+use certward_pki::fingerprint;
+use certward_store::DeploymentId;
 use reqwest::Method;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::json;
 
+use super::client_cas;
 use crate::{
+    api_types::ClientCaAnswer,
     cli::ConnectArgs,
     client::Client,
     commands::{
@@ -11,6 +16,7 @@ use crate::{
         tls::{accepted, severe_impact},
     },
     input,
+    output::{self, plain},
     wording::Typed,
 };
 
@@ -25,6 +31,13 @@ pub(super) async fn run(
     let mut typed = Typed::about_what_is_kept(id.as_str());
     typed.files.add("cacert", client_ca, &text);
     let client = Client::new(connect)?;
+    if let Some(known) = all_known(&client, &id, &text).await {
+        output::note(&nothing_to_add(&known));
+        // What asks for an answer or a proof gets it: the change changes nothing.
+        if !connect.json && !wait {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
     let path = ["deployments", id.as_str(), "tls", "client-cas"];
     let body = json!({ "cacert": text.as_str() });
     let first = match force {
@@ -44,4 +57,28 @@ pub(super) async fn run(
     };
     let answer = answer.map_err(|error| error.with_files(&typed.files))?;
     accepted::finish(&client, &id, answer, wait, &typed, connect).await
+}
+
+/// The client CAs of `text`, if the deployment has all of them. What cannot be read or listed is
+/// left to the server.
+async fn all_known(client: &Client, id: &DeploymentId, text: &str) -> Option<Vec<ClientCaAnswer>> {
+    let given: Vec<CertificateDer<'_>> =
+        CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<_, _>>().ok()?;
+    if given.is_empty() {
+        return None;
+    }
+    let page = client_cas::page(client, id).await.ok()?;
+    let listed: Vec<ClientCaAnswer> = serde_json::from_value(page.items.into()).ok()?;
+    let known = |der: &CertificateDer<'_>| {
+        let digits = fingerprint(der);
+        listed.iter().find(|ca| ca.fingerprint == digits).cloned()
+    };
+    given.iter().map(known).collect()
+}
+
+fn nothing_to_add(known: &[ClientCaAnswer]) -> String {
+    let mut subjects: Vec<String> = known.iter().map(|ca| plain(&ca.subject)).collect();
+    subjects.dedup();
+    let are = if subjects.len() == 1 { "is" } else { "are" };
+    format!("Nothing to add: {} {are} there already", subjects.join(", "))
 }

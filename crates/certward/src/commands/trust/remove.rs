@@ -5,6 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::bail;
 use certward_store::{Clock, DeploymentId, SystemClock, Timestamp};
 use reqwest::Method;
+use serde_json::Value;
 
 use super::{client_cas, stragglers};
 use crate::{
@@ -74,7 +75,31 @@ pub(super) async fn run(
         },
     };
     let typed = Typed::about_what_is_kept(id.as_str());
-    accepted::finish(&client, &id, answer, wait, &typed, connect).await
+    let answer = if connect.json { answer } else { without_named(answer, &needy) };
+    let code = accepted::finish(&client, &id, answer, wait, &typed, connect).await?;
+    output::note(&done(&id, &ca, needy.len()));
+    Ok(code)
+}
+
+/// The impact names no device that is printed already.
+fn without_named(mut answer: Value, needy: &[DeviceAnswer]) -> Value {
+    let is_needy = |named: &Value| needy.iter().any(|device| named["id"] == device.id.as_str());
+    if let Some(named) = answer.pointer_mut("/impact/named").and_then(Value::as_array_mut) {
+        named.retain(|named| !is_needy(named));
+    }
+    answer
+}
+
+fn done(id: &DeploymentId, ca: &ClientCaAnswer, refused: usize) -> String {
+    let devices = match refused {
+        0 => "no known device is".to_owned(),
+        1 => "1 known device is".to_owned(),
+        more => format!("{more} known devices are"),
+    };
+    format!(
+        "Removed the client CA {} of {id}: {devices} refused from now on. To undo: certward tls rollback {id}",
+        plain(&ca.subject)
+    )
 }
 
 fn is_in_use(device: &DeviceAnswer, now: Timestamp) -> bool {
@@ -116,6 +141,22 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+
+    #[test]
+    fn what_was_done_is_said_with_the_way_back() {
+        let id = DeploymentId::parse("d1").unwrap();
+        let ca = ClientCaAnswer { subject: "CN=Old\u{7}".to_owned(), ..Default::default() };
+        for (refused, devices) in
+            [(0, "no known device is"), (1, "1 known device is"), (20, "20 known devices are")]
+        {
+            assert_eq!(
+                done(&id, &ca, refused),
+                format!(
+                    "Removed the client CA CN=Old\\u{{7}} of d1: {devices} refused from now on. To undo: certward tls rollback d1"
+                )
+            );
+        }
+    }
 
     #[test]
     fn devices_in_use_are_printed_first_and_the_rest_is_counted() {
