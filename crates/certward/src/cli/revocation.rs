@@ -68,7 +68,7 @@ pub(crate) enum RevocationCommand {
     Remove {
         /// The deployment
         id: String,
-        /// The revocation: 32 hexadecimal digits, the first column of `revocation list`
+        /// The revocation, the first column of `revocation list`; its first digits are enough
         revocation: String,
         #[command(flatten)]
         connect: ConnectArgs,

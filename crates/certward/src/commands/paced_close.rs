@@ -15,6 +15,13 @@ pub(super) enum ClosedCount {
     Unknown,
 }
 
+impl ClosedCount {
+    /// All that the deployment has, if they can be counted. Asked only with a rate.
+    pub(super) async fn up_to_now(rate: Option<CloseRateArg>, client: &Client, id: &DeploymentId) -> Self {
+        sessions_now(rate, client, id).await.map_or(Self::Unknown, Self::UpTo)
+    }
+}
+
 /// Says it on stderr. Nothing is said without a rate.
 pub(super) fn announce(rate: Option<CloseRateArg>, sessions: ClosedCount) {
     if let Some(rate) = rate {

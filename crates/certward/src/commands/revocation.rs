@@ -1,4 +1,5 @@
 mod add;
+mod device_certificate;
 mod list;
 mod remove;
 

@@ -28,6 +28,8 @@ struct UploadFile {
     path: Option<String>,
     name: String,
     blocks: Vec<PemPlace>,
+    /// It became an item of a list, not the whole property.
+    is_item: bool,
 }
 
 impl UploadFiles {
@@ -35,12 +37,19 @@ impl UploadFiles {
         let blocks = PemPlace::list(text);
         let name = input::name(path);
         let path = (!input::is_stdin(path)).then(|| name.clone());
-        self.0.push(UploadFile { property, path, name, blocks });
+        self.0.push(UploadFile { property, path, name, blocks, is_item: false });
+    }
+
+    /// The file of the next item of a list.
+    pub(crate) fn add_item(&mut self, property: &'static str, path: &Path) {
+        let name = input::name(path);
+        self.0.push(UploadFile { property, path: None, name, blocks: Vec::new(), is_item: true });
     }
 
     /// A part of an upload that no file was given for.
     fn add_named(&mut self, property: &'static str, name: &str) {
-        self.0.push(UploadFile { property, path: None, name: name.to_owned(), blocks: Vec::new() });
+        let name = name.to_owned();
+        self.0.push(UploadFile { property, path: None, name, blocks: Vec::new(), is_item: false });
     }
 
     /// The flag that a property was given by, where it is not the usual one.
@@ -53,7 +62,11 @@ impl UploadFiles {
     }
 
     fn of(&self, property: &str) -> Option<&UploadFile> {
-        self.0.iter().find(|file| file.property == property)
+        self.0.iter().find(|file| file.property == property && !file.is_item)
+    }
+
+    fn of_item(&self, property: &str, index: usize) -> Option<&UploadFile> {
+        self.0.iter().filter(|file| file.property == property && file.is_item).nth(index)
     }
 }
 
@@ -112,6 +125,10 @@ impl Typed {
 
     /// Where a finding is: `north.pem, 1st certificate (line 1), CN=north.example`.
     pub(crate) fn place(&self, finding: &FindingAnswer) -> String {
+        let index = finding.item.as_ref().map(|item| item.index);
+        if let Some(file) = index.and_then(|index| self.files.of_item(&finding.field, index)) {
+            return file.name.clone();
+        }
         let mut place = self.name(&finding.field);
         if let Some(item) = &finding.item {
             let known = self.files.of(&finding.field).and_then(|file| file.blocks.get(item.index));
@@ -161,6 +178,18 @@ pub(super) mod tests {
             field: field.into(),
             item: item.map(|index| FindingItem { index, subject: None }),
             ..FindingAnswer::default()
+        }
+    }
+
+    #[test]
+    fn an_item_of_a_list_is_its_file() {
+        let mut typed = Typed::default();
+        typed.files.add_item("certificate", "meter-7.pem".as_ref());
+        typed.files.add_item("certificate", "meter-8.pem".as_ref());
+        for (item, place) in
+            [(Some(0), "meter-7.pem"), (Some(1), "meter-8.pem"), (Some(2), "--cert, 3rd"), (None, "--cert")]
+        {
+            assert_eq!(typed.place(&finding("certificate", item)), place);
         }
     }
 

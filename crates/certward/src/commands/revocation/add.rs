@@ -7,25 +7,40 @@ use crate::{
     api_types::{AddedRevocationsAnswer, RevocationAnswer, RevocationMatchesAnswer},
     cli::{CloseRateArg, RevocationAddArgs},
     client::Client,
-    commands::{deployment_id, silent_nodes},
+    commands::{
+        deployment_id,
+        paced_close::{self, ClosedCount},
+        silent_nodes,
+    },
     input,
     output::{self, plain},
     usage::UsageError,
+    wording::UploadFiles,
 };
+
+use super::device_certificate::device_certificate;
 
 pub(super) async fn run(args: &RevocationAddArgs) -> anyhow::Result<ExitCode> {
     let id = deployment_id(&args.id)?;
-    let body = json!({"revocations": entries(args)?});
+    let mut files = UploadFiles::default();
+    let body = json!({"revocations": entries(args, &mut files)?});
     let path = ["deployments", id.as_str(), "tls", "revocations"];
     let query = CloseRateArg::query(args.rate);
     let client = Client::new(&args.connect)?;
-    let answer = client.change_at(Method::POST, &path, &query, &body, false).await?;
+    paced_close::announce(args.rate, ClosedCount::up_to_now(args.rate, &client, &id).await);
+    let answer = client.change_at(Method::POST, &path, &query, &body, false).await;
+    let answer = answer.map_err(|error| error.with_files(&files))?;
     let added: AddedRevocationsAnswer = serde_json::from_value(answer.clone())?;
     silent_nodes::note(&added.silent_nodes, "what is revoked may still be served there");
     silent_nodes::note(&added.matches.not_counted, "its sessions are not counted here");
     if !added.in_effect {
         output::note(&format!(
             "certward: devices of {id} are not asked for certificates now; this takes effect once it is two-way"
+        ));
+    }
+    if added.matches.known == 0 && added.matches.connected == Some(0) {
+        output::note(&format!(
+            "certward: no known device matches; compare with `certward devices {id} --csv`"
         ));
     }
     if args.connect.json {
@@ -36,8 +51,8 @@ pub(super) async fn run(args: &RevocationAddArgs) -> anyhow::Result<ExitCode> {
     Ok(if added.silent_nodes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// As the API takes them.
-fn entries(args: &RevocationAddArgs) -> Result<Vec<Value>, UsageError> {
+/// As the API takes them; `files` gets the file of each that has one.
+fn entries(args: &RevocationAddArgs, files: &mut UploadFiles) -> Result<Vec<Value>, UsageError> {
     let mut entries = Vec::new();
     let mut add = |field: &str, value: String| {
         let mut entry = Map::new();
@@ -49,7 +64,9 @@ fn entries(args: &RevocationAddArgs) -> Result<Vec<Value>, UsageError> {
         entries.push(Value::Object(entry));
     };
     for file in &args.cert {
-        add("certificate", input::read_text(file)?.to_string());
+        let text = input::read_text(file)?;
+        add("certificate", device_certificate(file, &text)?.to_owned());
+        files.add_item("certificate", file);
     }
     for (field, values) in
         [("fingerprint", &args.fingerprint), ("serial", &args.serial), ("name", &args.name)]

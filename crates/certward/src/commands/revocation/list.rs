@@ -7,7 +7,7 @@ use crate::{
     output, style::Style, table::TextTable,
 };
 
-const PAGE: &str = "limit=1000";
+pub(super) const PAGE: &str = "limit=1000";
 
 pub(super) async fn run(id: &str, as_csv: bool, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
     let id = deployment_id(id)?;

@@ -46,8 +46,7 @@ pub(super) async fn roll_back(
             let kept: Vec<VersionAnswer> = serde_json::from_value(answer)?;
             let (newest, target) = newest_and_target(&kept, to, &id)?;
             if target.narrows(newest) {
-                let sessions = paced_close::sessions_now(rate, &client, &id).await;
-                paced_close::announce(rate, sessions.map_or(ClosedCount::Unknown, ClosedCount::UpTo));
+                paced_close::announce(rate, ClosedCount::up_to_now(rate, &client, &id).await);
             }
             ask_about_trust(&client, &id, newest, target, yes, force).await?;
             Some(target.version)
