@@ -62,7 +62,8 @@ pub struct Limits {
     pub changes: RequestLimit,
     /// Rollbacks: 6 in 60 minutes, apart from the changes: wrong ones must not use up the way back.
     pub rollbacks: RequestLimit,
-    /// Added and removed client CAs: 6 in 60 minutes, apart from the changes.
+    /// Added and removed client CAs: 30 in 60 minutes, apart from the changes: a rotation takes
+    /// several tries.
     pub client_cas: RequestLimit,
     /// Changes of the deny-list, and those of CRLs: 600 in 60 minutes. A device is revoked in a
     /// hurry, and a CA may publish a CRL every few minutes.
@@ -85,7 +86,7 @@ impl Default for Limits {
             reads: limit(60),
             changes: limit(6),
             rollbacks: limit(6),
-            client_cas: limit(6),
+            client_cas: limit(30),
             revocations: limit(600),
         }
     }

@@ -35,13 +35,13 @@ impl FailedHandshake {
     pub fn remedy_for(&self, deployment: &DeploymentId) -> Cow<'static, str> {
         let needed = self.client_certificate.as_ref().and_then(|certificate| certificate.needed_ca.as_ref());
         let Some(NeededCa { name, is_name_known }) = needed else { return self.remedy.clone() };
-        let set = format!("certward tls set {deployment} --cert CERT --key KEY --client-ca FILE");
+        let add = format!("certward trust add {deployment} --client-ca FILE");
         match is_name_known {
             false => format!(
-                "Add the CA \"{name}\" to the client CAs: {set}, where FILE holds all of them; or let the device send its intermediates too."
+                "Add the CA \"{name}\" to the client CAs: {add}; or let the device send its intermediates too."
             ),
             true => format!(
-                "A CA \"{name}\" is among the client CAs, but its key did not sign the device's certificate. Have the certificate issued by it, or add the other CA of this name: {set}, where FILE holds all of them."
+                "A CA \"{name}\" is among the client CAs, but its key did not sign the device's certificate. Have the certificate issued by it, or add the other CA of this name: {add}."
             ),
         }
         .into()

@@ -1,9 +1,12 @@
 //! What a revocation is asked for by, and what is stored of it: the texts that certificates are
 //! looked up by.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap, HashSet},
+};
 
-use certward_pki::{RevokedCertificate, UnreadableCertificate, is_control};
+use certward_pki::{DeviceId, RevokedCertificate, UnreadableCertificate, is_control};
 use certward_store::{DeploymentId, Reader, RevokedWhat, SeenDevice, StoreError};
 use thiserror::Error;
 
@@ -71,6 +74,9 @@ pub enum RevocationFault {
     /// Not one certificate.
     #[error("the certificate cannot be read: {0}")]
     BadCertificate(#[from] UnreadableCertificate),
+    /// CA:TRUE, and no known device connects with it: it would refuse none.
+    #[error("this is a CA's certificate")]
+    CaCertificate,
     /// No serial number.
     #[error("a serial number is 1 to 20 bytes in hexadecimal digits")]
     BadSerial,
@@ -95,9 +101,15 @@ pub(crate) async fn resolve(
     let wanted: Vec<String> = wanted.into_iter().collect();
     let devices = store.devices_with(deployment, &wanted).await?;
     let devices = devices.into_iter().map(|device| (device.fingerprint.clone(), device)).collect();
+    let resolved: Vec<_> = new.iter().map(|new| new.resolved(&devices)).collect();
+    let of_cas = resolved.iter().flatten().filter(|it| it.is_ca).map(|it| it.what.clone());
+    let of_cas: Vec<RevokedWhat> = of_cas.collect();
+    let limit = u32::try_from(of_cas.len()).unwrap_or(u32::MAX);
+    let known: HashSet<DeviceId> =
+        store.devices_refused_by(deployment, &of_cas, limit).await?.into_iter().collect();
     let (mut found, mut refused) = (Vec::with_capacity(new.len()), Vec::new());
-    for (index, new) in new.iter().enumerate() {
-        match new.what(&devices) {
+    for (index, resolved) in resolved.into_iter().enumerate() {
+        match resolved.and_then(|it| it.unless_ca(&known)) {
             Ok(what) => found.push(what),
             Err(fault) => refused.push(RefusedRevocation { index, fault }),
         }
@@ -105,12 +117,34 @@ pub(crate) async fn resolve(
     Ok(if refused.is_empty() { Ok(found) } else { Err(refused) })
 }
 
+/// What is stored, unless it is a CA that is no device.
+struct ResolvedRevocation {
+    what: RevokedWhat,
+    is_ca: bool,
+}
+
+impl ResolvedRevocation {
+    /// A device may connect with a self-signed certificate that is its own CA.
+    fn unless_ca(self, known: &HashSet<DeviceId>) -> Result<RevokedWhat, RevocationFault> {
+        let is_known = match &self.what {
+            RevokedWhat::Certificate { device, .. } => known.contains(device),
+            RevokedWhat::Serial { .. } | RevokedWhat::Name { .. } => false,
+        };
+        if self.is_ca && !is_known { Err(RevocationFault::CaCertificate) } else { Ok(self.what) }
+    }
+}
+
 impl NewRevocation {
-    fn what(&self, devices: &HashMap<String, SeenDevice>) -> Result<RevokedWhat, RevocationFault> {
+    /// What is wrong with it whatever devices are known.
+    pub fn fault(&self) -> Option<RevocationFault> {
+        self.resolved(&HashMap::new()).err().filter(|fault| *fault != RevocationFault::UnknownFingerprint)
+    }
+
+    fn resolved(&self, devices: &HashMap<String, SeenDevice>) -> Result<ResolvedRevocation, RevocationFault> {
         if self.reason.chars().count() > REVOCATION_REASON_MAX || self.reason.chars().any(is_control) {
             return Err(RevocationFault::BadReason);
         }
-        Ok(match &self.target {
+        let what = match &self.target {
             RevocationTarget::Fingerprint(text) => {
                 let fingerprint = fingerprint(text).ok_or(RevocationFault::BadFingerprint)?;
                 let device = devices.get(&fingerprint).ok_or(RevocationFault::UnknownFingerprint)?;
@@ -122,10 +156,11 @@ impl NewRevocation {
                 }
             }
             RevocationTarget::Certificate(input) => {
-                let RevokedCertificate { device, issuer, serial, fingerprint } =
+                let RevokedCertificate { device, issuer, serial, fingerprint, is_ca } =
                     RevokedCertificate::read(input)?;
-                let (issuer, serial) = (issuer.into(), serial.into());
-                RevokedWhat::Certificate { device, fingerprint: fingerprint.into(), issuer, serial }
+                let (issuer, serial, fingerprint) = (issuer.into(), serial.into(), fingerprint.into());
+                let what = RevokedWhat::Certificate { device, fingerprint, issuer, serial };
+                return Ok(ResolvedRevocation { what, is_ca });
             }
             RevocationTarget::Serial { issuer: of, serial: text } => RevokedWhat::Serial {
                 serial: serial(text).ok_or(RevocationFault::BadSerial)?,
@@ -137,7 +172,8 @@ impl NewRevocation {
                 }
                 RevokedWhat::Name { name: name.clone(), issuer: of.as_deref().map(issuer).transpose()? }
             }
-        })
+        };
+        Ok(ResolvedRevocation { what, is_ca: false })
     }
 }
 
@@ -177,7 +213,36 @@ fn serial(text: &str) -> Option<String> {
 }
 
 fn issuer(text: &str) -> Result<String, RevocationFault> {
-    is_text(text, ISSUER_BYTES_MAX).then(|| text.to_owned()).ok_or(RevocationFault::BadIssuer)
+    let text = as_shown(text);
+    if is_text(&text, ISSUER_BYTES_MAX) { Ok(text.into_owned()) } else { Err(RevocationFault::BadIssuer) }
+}
+
+/// openssl may print `O = Demo, CN = Meters` for `O=Demo, CN=Meters`. Only a text whose first
+/// attribute is so is changed: no name is shown like that, but a value may have ` = ` in it.
+fn as_shown(issuer: &str) -> Cow<'_, str> {
+    if without_blanks(issuer).is_none() {
+        return issuer.into();
+    }
+    let (mut shown, mut rest) = (String::new(), issuer);
+    loop {
+        if let Some((kind, value)) = without_blanks(rest) {
+            shown.extend([kind, "="]);
+            rest = value;
+        }
+        let ends = [", ", " + "].into_iter().filter_map(|between| Some(rest.find(between)? + between.len()));
+        let Some((attribute, next)) = ends.min().and_then(|end| rest.split_at_checked(end)) else {
+            return (shown + rest).into();
+        };
+        shown.push_str(attribute);
+        rest = next;
+    }
+}
+
+/// Type and value, if the text begins with ` = ` after a type.
+fn without_blanks(attribute: &str) -> Option<(&str, &str)> {
+    let is_type =
+        |kind: &str| !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
+    attribute.split_once(" = ").filter(|(kind, _)| is_type(kind))
 }
 
 fn is_text(text: &str, bytes_max: usize) -> bool {
@@ -214,6 +279,31 @@ mod tests {
     }
 
     #[test]
+    fn an_issuer_is_read_as_it_is_shown_and_as_openssl_prints_it() {
+        let cases = [
+            ("O = Demo, CN = Meters", "O=Demo, CN=Meters"),
+            ("O=Demo, CN=Meters", "O=Demo, CN=Meters"),
+            ("CN = Meters", "CN=Meters"),
+            ("O = Demo + OU = North, CN = Meters", "O=Demo + OU=North, CN=Meters"),
+            ("2.5.4.97 = 7, CN = ä", "2.5.4.97=7, CN=ä"),
+            ("O = Demo, Inc., CN = a = b", "O=Demo, Inc., CN=a = b"),
+            ("O = , CN = Meters", "O=, CN=Meters"),
+            ("O=a, b = c, CN=Meters", "O=a, b = c, CN=Meters"),
+            ("CN=a = b", "CN=a = b"),
+            ("Demo Meters = CN", "Demo Meters = CN"),
+            (" = ", " = "),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(issuer(text).as_deref(), Ok(expected));
+            let named = RevocationTarget::Name { name: "one".to_owned(), issuer: Some(text.to_owned()) };
+            let new = NewRevocation { target: named, reason: String::new() };
+            let what = new.resolved(&HashMap::new()).map(|it| it.what);
+            let RevokedWhat::Name { issuer, .. } = what.unwrap() else { panic!("{text}") };
+            assert_eq!(issuer.as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
     fn texts_that_no_certificate_has_are_refused() {
         use RevocationFault::{BadFingerprint, BadIssuer, BadName, BadReason, BadSerial, UnknownFingerprint};
         let name = |name: &str, issuer: Option<&str>| RevocationTarget::Name {
@@ -241,7 +331,7 @@ mod tests {
         ];
         for (target, reason, expected) in cases {
             let new = NewRevocation { target, reason: reason.to_owned() };
-            assert_eq!(new.what(&HashMap::new()).err(), expected, "{new:?}");
+            assert_eq!(new.resolved(&HashMap::new()).err(), expected, "{new:?}");
         }
     }
 }

@@ -12,13 +12,13 @@ use certward_lifecycle::{
 };
 use certward_pki::{
     ClientTrust, DenyKey, DenyKeys, DenyList, DeviceCertificate, DeviceIdentity, Revocations,
-    UnreadableCertificate,
+    RevokedCertificate, UnreadableCertificate,
 };
 use certward_store::{
     AuditPage, DeviceBatch, DeviceSighting, NodeId, RevocationChange, RevocationId, RevokedWhat, Scope,
     Timestamp,
 };
-use certward_test_support::Leaf;
+use certward_test_support::{Leaf, authority_params};
 use support::{Authority, Uploads, World};
 
 fn device(leaf: &Leaf, client_ca: &Authority) -> DeviceCertificate {
@@ -112,6 +112,31 @@ async fn a_device_is_refused_by_each_kind_of_revocation_and_no_other_is() {
     let other_issuer = RevocationTarget::Name { name: "lost".into(), issuer: Some("CN=Other".into()) };
     assert_eq!(world.revoke(&[by(other_issuer)]).await.matches.known, 0);
     assert!(!world.refuses(&leaf).await);
+}
+
+#[tokio::test]
+async fn a_ca_is_refused_unless_it_is_a_known_device() {
+    let (world, ca) = (World::new().await, Authority::new("Devices"));
+    let refused = |index| RefusedRevocation { index, fault: RevocationFault::CaCertificate };
+    let by_ca = |ca: &Authority| by(RevocationTarget::Certificate(ca.pem().as_bytes().to_vec()));
+    let new =
+        [by_name("a"), by_ca(&ca), by_certificate(&ca.client("lost")), by_ca(&ca.intermediate("Meters"))];
+    match world.try_to_revoke(&new).await {
+        Err(RevocationError::Refused(all)) => assert_eq!(all, [refused(1), refused(3)]),
+        other => panic!("{other:?}"),
+    }
+
+    let own = Leaf::self_signed(authority_params("own"));
+    let strange = Leaf::self_signed(authority_params("own"));
+    let id = RevokedCertificate::read(own.pem.as_bytes()).unwrap().device;
+    world.saw(&[DeviceCertificate { id, ..device(&ca.client("own"), &ca) }]).await;
+    let revoked = world.revoke(&[by_certificate(&own)]).await;
+    assert_eq!(revoked.matches.known, 1);
+    assert!(world.refuses(&own).await);
+    match world.try_to_revoke(&[by_certificate(&own), by_certificate(&strange)]).await {
+        Err(RevocationError::Refused(all)) => assert_eq!(all, [refused(1)]),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

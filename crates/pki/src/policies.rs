@@ -12,6 +12,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::ClientRefusal;
 use crate::normal_form::is_about_policies;
+use crate::tbs::BASIC_CONSTRAINTS;
 
 /// Policies and mappings in one path.
 const POLICIES_MAX: usize = 100;
@@ -42,8 +43,6 @@ fn with_policies_alone(der: &CertificateDer<'_>) -> Result<Certificate, ClientRe
     }
     Ok(certificate)
 }
-
-const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
 
 /// webpki verified the signatures.
 struct AcceptAllSignatures;

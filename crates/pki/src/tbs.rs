@@ -23,6 +23,9 @@ pub(crate) struct Tbs<'a> {
 /// `[3]`, constructed: extensions.
 pub(crate) const EXTENSIONS: u8 = 0xa3;
 
+/// The OID of basicConstraints.
+pub(crate) const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
+
 impl<'a> Tbs<'a> {
     /// `None` if it is not a certificate in DER. The outer header is not signed: it has one form.
     pub(crate) fn read(der: &'a [u8]) -> Option<Self> {

@@ -281,8 +281,8 @@ async fn failed_handshakes_are_shown_with_cause_and_remedy_and_counted_on_their_
     let answer = world.get("/deployments/ge6a1a75/tls/failures").send().await;
     assert_eq!((answer.status, answer.header("ratelimit-remaining")), (200, Some("59")));
     assert_eq!(answer.header("certward-silent-nodes"), None);
-    let remedy = "Add the CA \"CN=Meters\" to the client CAs: certward tls set ge6a1a75 --cert CERT --key KEY \
-                  --client-ca FILE, where FILE holds all of them; or let the device send its intermediates too.";
+    let remedy = "Add the CA \"CN=Meters\" to the client CAs: certward trust add ge6a1a75 \
+                  --client-ca FILE; or let the device send its intermediates too.";
     let certificate = json!({"subject": "CN=meter-7", "issuer": "CN=Meters", "serial": "0a1b",
         "notAfter": "2027-11-25 12:00:00", "fingerprint": "9f86".repeat(16)});
     let stranger = json!({"at": "2026-11-25 11:58:20", "node": "node-1", "address": "192.0.2.7:50123",

@@ -152,6 +152,7 @@ async fn every_wrong_entry_is_named_and_nothing_is_stored() {
     let of_lifecycle = [
         (json!({"certificate": "meter-7"}), "certificate", "REVOCATION_INVALID"),
         (json!({"certificate": leaf.pem.repeat(2)}), "certificate", "REVOCATION_INVALID"),
+        (json!({"certificate": Authority::new("Meters").pem()}), "certificate", "REVOCATION_INVALID"),
         (json!({"fingerprint": "9f86"}), "fingerprint", "REVOCATION_INVALID"),
         (json!({"fingerprint": "0a".repeat(32)}), "fingerprint", "FINGERPRINT_UNKNOWN"),
         (json!({"issuer": "CN=Meters", "serial": "0x01"}), "serial", "REVOCATION_INVALID"),
@@ -159,7 +160,7 @@ async fn every_wrong_entry_is_named_and_nothing_is_stored() {
         (json!({"name": ""}), "name", "REVOCATION_INVALID"),
         (json!({"name": "a", "reason": "a\nb"}), "reason", "TEXT_INVALID"),
     ];
-    for cases in [&cases, &of_lifecycle] {
+    for cases in [cases.as_slice(), of_lifecycle.as_slice()] {
         // The first is right.
         let mut entries = vec![json!({"name": "meter-8"})];
         entries.extend(cases.iter().map(|(entry, ..)| entry.clone()));
@@ -172,6 +173,12 @@ async fn every_wrong_entry_is_named_and_nothing_is_stored() {
             assert_eq!(detail["item"]["index"], place + 1, "{entry}");
         }
     }
+    let mixed = json!({"revocations": [{"name": ""}, {}, {"name": "a"}, {"fingerprint": "9f86"}]});
+    let answer = add(&world, &mixed).await.json();
+    let details = answer["details"].as_array().unwrap().iter();
+    let named: Vec<_> = details.map(|it| (it["item"]["index"].clone(), it["field"].clone())).collect();
+    let expected = [(0, "name"), (1, "revocations"), (3, "fingerprint")];
+    assert_eq!(named, expected.map(|(index, field)| (json!(index), json!(field))));
     assert_eq!(world.get(REVOCATIONS).send().await.json(), json!([]));
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct LimitsSection {
     /// Rollbacks, apart from the changes: 6; 1 to 1,000,000.
     #[serde(deserialize_with = "requests")]
     pub(crate) rollbacks: u32,
-    /// Added and removed client CAs, apart from the changes: 6; 1 to 1,000,000.
+    /// Added and removed client CAs, apart from the changes: 30; 1 to 1,000,000.
     #[serde(deserialize_with = "requests")]
     pub(crate) client_cas: u32,
     /// Changes of the deny-list, and those of CRLs: 600; 1 to 1,000,000.
@@ -35,7 +35,7 @@ impl Default for LimitsSection {
             reads: 60,
             changes: 6,
             rollbacks: 6,
-            client_cas: 6,
+            client_cas: 30,
             revocations: 600,
             window: Duration::from_secs(60 * 60),
             deployments_per_project: 0,

@@ -77,7 +77,7 @@ fn without_a_file_and_variables_the_defaults_hold() {
     assert_eq!(config.api.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.gateway.prove_within, Duration::from_secs(60));
     assert_eq!((config.limits.reads, config.limits.changes, config.limits.rollbacks), (60, 6, 6));
-    assert_eq!(config.limits.client_cas, 6);
+    assert_eq!(config.limits.client_cas, 30);
     assert_eq!(config.limits.window, Duration::from_secs(3_600));
     let listeners = config.gateway.listeners();
     let listeners: Vec<_> = listeners.iter().map(|l| (l.listen.to_string(), l.protocol.as_str())).collect();

@@ -59,7 +59,8 @@ async fn failures_of_all_nodes_are_listed_newest_first_and_nothing_is_left_in_th
         assert_eq!(failures, expected, "{node}: as they were noted");
         let remedy = failures[0].remedy_for(&deployment());
         assert_eq!(remedy, expected[0].remedy_for(&deployment()));
-        assert!(remedy.contains("Add the CA \"CN=Other CA\""), "{remedy}");
+        let add = format!("certward trust add {} --client-ca FILE", deployment());
+        assert!(remedy.contains("Add the CA \"CN=Other CA\"") && remedy.contains(&add), "{remedy}");
     }
     let left = "SELECT (SELECT count(*) FROM node_question) + (SELECT count(*) FROM node_answer)";
     assert_eq!(cluster.tamper(left), "0");

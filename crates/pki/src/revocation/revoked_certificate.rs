@@ -1,9 +1,11 @@
 use thiserror::Error;
+use x509_parser::extensions::BasicConstraints;
+use x509_parser::prelude::FromDer as _;
 
 use crate::client_certificate::{NAME_SHOWN_BYTES_MAX, shown_name, shown_serial};
 use crate::display::{SUBJECT_CHARS_MAX, cut, escape};
 use crate::pem::{self, Block, Label, ReadBlock};
-use crate::tbs::Tbs;
+use crate::tbs::{BASIC_CONSTRAINTS, Tbs};
 use crate::text::{self, Repairs};
 use crate::{DeviceId, fingerprint};
 
@@ -22,6 +24,8 @@ pub struct RevokedCertificate {
     pub serial: Box<str>,
     /// SHA-256 of the DER, 64 lower-case hexadecimal digits.
     pub fingerprint: Box<str>,
+    /// basicConstraints with CA:TRUE. `false` if they cannot be read.
+    pub is_ca: bool,
 }
 
 /// Why a certificate cannot be revoked.
@@ -67,8 +71,16 @@ impl RevokedCertificate {
             issuer: shown_name(tbs.issuer),
             serial: shown_serial(&tbs)?.into(),
             fingerprint: fingerprint(der).into(),
+            is_ca: is_ca(&tbs),
         })
     }
+}
+
+fn is_ca(tbs: &Tbs<'_>) -> bool {
+    let value = tbs.extension(BASIC_CONSTRAINTS).ok().flatten();
+    value
+        .and_then(|value| BasicConstraints::from_der(value).ok())
+        .is_some_and(|(_, constraints)| constraints.ca)
 }
 
 /// The name that a broker receives, as [`DeviceCertificate`](crate::DeviceCertificate) shows it.
@@ -79,6 +91,7 @@ pub fn shown_device_name(name: &str) -> Box<str> {
 #[cfg(test)]
 mod tests {
     use certward_test_support::Authority;
+    use rcgen::IsCa;
 
     use super::*;
     use crate::{ClientTrust, DeviceCertificate, DeviceIdentity};
@@ -96,6 +109,22 @@ mod tests {
             assert_eq!((&read.serial, &read.fingerprint), (&shown.serial, &shown.fingerprint));
         }
         assert_eq!(shown_device_name("one"), shown.name);
+    }
+
+    #[test]
+    fn a_ca_is_told_from_a_device() {
+        let ca = Authority::new("clients");
+        let intermediate = ca.intermediate("meters");
+        let explicitly_none = ca.client_with("one", |params| params.is_ca = IsCa::ExplicitNoCa);
+        let cases = [
+            (ca.pem(), true),
+            (intermediate.pem(), true),
+            (&ca.client("one").pem, false),
+            (&explicitly_none.pem, false),
+        ];
+        for (pem, expected) in cases {
+            assert_eq!(RevokedCertificate::read(pem.as_bytes()).unwrap().is_ca, expected, "{pem}");
+        }
     }
 
     #[test]

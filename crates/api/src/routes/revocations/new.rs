@@ -63,13 +63,18 @@ const ENTRY_REMEDY: &str =
 
 pub(crate) fn read(bytes: &[u8]) -> Result<Vec<NewRevocation>, Error> {
     let entries = json::object::<RevocationsFields>(bytes)?.0.entries().map_err(wrong_list)?;
-    let mut wrong = Vec::new();
-    let read: Vec<_> = entries
-        .into_iter()
-        .enumerate()
-        .filter_map(|(index, entry)| entry.read().map_err(|fault| wrong.push((*fault).at(index))).ok())
-        .collect();
-    if wrong.is_empty() { Ok(read) } else { Err(Error::Unprocessable(wrong)) }
+    let read: Vec<_> = entries.into_iter().map(RevocationEntry::read).collect();
+    if read.iter().all(Result::is_ok) {
+        return Ok(read.into_iter().flatten().collect());
+    }
+    let wrong = read.into_iter().enumerate().filter_map(|(index, entry)| {
+        let detail = match entry {
+            Ok(new) => of_fault(new.fault()?),
+            Err(detail) => *detail,
+        };
+        Some(detail.at(index))
+    });
+    Err(Error::Unprocessable(wrong.collect()))
 }
 
 fn wrong_list(fault: &str) -> Error {
@@ -107,6 +112,11 @@ fn of_fault(fault: RevocationFault) -> Detail {
             invalid,
             "certificate",
             "Give the device's certificate alone, in PEM, without its chain and key.",
+        ),
+        Fault::CaCertificate => (
+            invalid,
+            "certificate",
+            "To refuse what a client CA issued, remove it (certward trust remove); what an intermediate issued, set a CRL of its CA.",
         ),
         Fault::BadSerial => (
             invalid,
