@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use certward_pki::{Crl, CrlCircumstances, CrlJudgement, Finding, StalePolicy, fingerprint, judge_crl};
+use certward_pki::{
+    Crl, CrlCircumstances, CrlJudgement, Finding, StalePolicy, are_of_one_crl_series, fingerprint, judge_crl,
+};
 use certward_store::{
     ApiKey, AuditEntry, AuditOrigin, CRL_BYTES_IN_ALL_MAX, CRL_BYTES_OF_ALL_MAX, CRLS_MAX, CloseRate,
     CrlContent, CrlFetching, CrlId, CrlRevision, CrlUrl, Deployment, DeploymentCrl, DeploymentRef,
@@ -118,11 +120,15 @@ impl Lifecycle {
                 NewCrl::Upload(bytes) => Some(self.judge_crl_of(actor.key, wanted, id, bytes, policy).await?),
                 NewCrl::Address(_) => None,
             };
-            let (with, accepted, findings) = match judged {
+            let (with, accepted, mut findings) = match judged {
                 None => (None, None, Vec::new()),
                 Some((_, CrlJudgement { findings, crl: None })) => return Err(CrlError::Refused(findings)),
                 Some((with, CrlJudgement { findings, crl })) => (Some(with), crl, findings),
             };
+            if let Some(crl) = &accepted {
+                findings.extend(self.others_of_its_series(wanted, id, crl).await?);
+                findings.sort_by_key(|finding| (finding.severity, finding.code));
+            }
             let mut acting = self.begin_as(actor, Scope::Tls).await?;
             let deployment = acting.deployment(wanted).await?.ok_or(CrlError::NoDeployment)?;
             let Acting { mut tx, actor, origin } = acting;
@@ -212,6 +218,29 @@ impl Lifecycle {
         };
         let judgement = self.judge_pool.run(key, judge).await.map_err(|TooMany| CrlError::TooManyUploads)?;
         Ok((with, judgement))
+    }
+
+    /// A warning about each other CRL that `crl` would replace under its id.
+    async fn others_of_its_series(
+        &self,
+        wanted: &DeploymentRef,
+        id: &CrlId,
+        crl: &Crl,
+    ) -> Result<Vec<Finding>, StoreError> {
+        let has_its_signer = |there: &DeploymentCrl| {
+            there.content.as_ref().is_some_and(|content| content.signer_spki == crl.signer_spki)
+        };
+        let reading = self.store.reading(FeedPosition::START).await?;
+        let store = reading.read();
+        let there = store.crls(&wanted.id).await?;
+        let mut warnings = Vec::new();
+        for other in there.iter().filter(|there| there.id != *id && has_its_signer(there)) {
+            let served = store.served_crl(&wanted.id, &other.id).await?;
+            if served.is_some_and(|served| are_of_one_crl_series(&served.der, &crl.der)) {
+                warnings.push(Finding::crl_issuer_twice(other.id.as_str()));
+            }
+        }
+        Ok(warnings)
     }
 
     /// Draws a generation if nodes must read it. The deployment is locked and has `there`.

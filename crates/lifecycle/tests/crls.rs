@@ -13,6 +13,7 @@ use certward_store::{
     ServedCrl, Timestamp,
 };
 use certward_test_support::Leaf;
+use rcgen::{CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope};
 use rustls_pki_types::UnixTime;
 use support::{Authority, Uploads, World};
 use time::OffsetDateTime;
@@ -176,6 +177,43 @@ async fn the_same_crl_again_changes_nothing_for_nodes() {
         first.crl.content.unwrap().revision,
         "the revision is of the policy, too"
     );
+}
+
+#[tokio::test]
+async fn a_second_crl_of_an_issuer_is_warned_of_with_the_id_of_the_first() {
+    let (ca, other) = (Authority::new("Devices"), Authority::new("Others"));
+    let world = World::new().await;
+    world.create(ca.two_way(&[&ca, &other])).await;
+    let twice = |accepted: &AcceptedCrl| {
+        let codes = accepted.findings.iter().filter(|finding| finding.code == Code::CrlIssuerTwice);
+        codes.map(|finding| finding.message.clone()).collect::<Vec<_>>()
+    };
+    let partition = |scope| {
+        let uris = vec!["http://crl.example.com/devices.crl".to_owned()];
+        let distribution_point = CrlDistributionPoint { uris };
+        let scope = CrlIssuingDistributionPoint { distribution_point, scope: Some(scope) };
+        ca.partition(scope, world.now(), world.now() + 30 * DAY)
+    };
+    let (of_devices, of_cas) = (partition(CrlScope::UserCertsOnly), partition(CrlScope::CaCertsOnly));
+    for (name, der, others) in [
+        ("may", world.crl_of(&ca, 7, &[]), vec![]),
+        ("others", world.crl_of(&other, 7, &[]), vec![]),
+        ("june", world.crl_of(&ca, 8, &[]), vec!["may"]),
+        ("july", world.crl_of(&ca, 9, &[]), vec!["june", "may"]),
+        // In place of one with this id.
+        ("others", world.crl_of(&other, 8, &[]), vec![]),
+        ("partition-1", of_devices.clone(), vec![]),
+        ("partition-2", of_cas, vec![]),
+        ("partition-3", of_devices, vec!["partition-1"]),
+    ] {
+        let accepted = world.set(name, upload(&der)).await.unwrap();
+        let expected: Vec<_> = others
+            .iter()
+            .map(|other| format!("The CRL {other} of this deployment is of the same CA."))
+            .collect();
+        assert_eq!(twice(&accepted), expected, "{name}");
+    }
+    assert_eq!(world.crls().await.len(), 7, "it is a warning");
 }
 
 #[tokio::test]

@@ -726,6 +726,11 @@ codes! {
         "A CA that does not count on."
         "Look whether the CA counts its CRLs: openssl crl -in FILE -noout -crlnumber."
         "RFC 5280 §5.2.3";
+    CrlIssuerTwice "CRL_ISSUER_TWICE" Warning
+        "The deployment has another CRL of the same CA and for the same certificates, under another id. Both count: what the older one lists stays revoked, and once it is stale its policy applies."
+        "The CRL of each week under a name of its own."
+        "Set each CRL in place of the one before, under its id, and remove the other one: certward crl remove DEPLOYMENT CRL."
+        "certward";
 
     // Repaired with a notice.
     ChainReordered "CHAIN_REORDERED" Notice

@@ -68,6 +68,13 @@ impl Finding {
         Self::new(Code::NotServable, Field::Cert, None, message)
     }
 
+    /// The deployment has the CRL `other` too, which is of the same issuer, signer and scope.
+    pub fn crl_issuer_twice(other: &str) -> Self {
+        let message =
+            format!("The CRL {} of this deployment is of the same CA.", escape(other, REASON_CHARS_MAX));
+        Self::new(Code::CrlIssuerTwice, Field::Crl, None, message)
+    }
+
     /// Whether it refuses the upload.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error

@@ -82,7 +82,10 @@ pub use client_refusal::ClientRefusal;
 pub use client_trust::ClientTrust;
 pub use client_verifier::ClientTrustError;
 pub use code::{Code, CodeDoc, catalogue};
-pub use crl::{CRL_BYTES_MAX, Crl, CrlCircumstances, CrlJudgement, CrlTable, StalePolicy, judge_crl};
+pub use crl::{
+    CRL_BYTES_MAX, Crl, CrlCircumstances, CrlJudgement, CrlTable, StalePolicy, are_of_one_crl_series,
+    judge_crl,
+};
 pub use describe::{CertificateFacts, describe, describe_name};
 pub use device_certificate::DeviceCertificate;
 pub use device_id::DeviceId;

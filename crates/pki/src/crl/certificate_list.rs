@@ -86,6 +86,15 @@ impl<'a> CertificateList<'a> {
     }
 }
 
+/// Whether two CRLs (DER) are of one issuer and one scope, so that the newer one takes the place of
+/// the other. Partitions differ in their scope. `false` if one cannot be read.
+pub fn are_of_one_crl_series(crl: &[u8], other: &[u8]) -> bool {
+    match (CertificateList::read(crl), CertificateList::read(other)) {
+        (Ok(crl), Ok(other)) => crl.is_of_one_series_with(&other),
+        _ => false,
+    }
+}
+
 /// The normal form of a name's content, or the content where it has none.
 pub(super) fn comparable_name(content: &[u8]) -> Vec<u8> {
     normal_name(content).unwrap_or_else(|| content.to_vec())

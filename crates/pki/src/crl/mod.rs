@@ -17,6 +17,7 @@ mod der_reader;
 mod serial_table;
 mod stale_policy;
 
+pub use certificate_list::are_of_one_crl_series;
 pub use crl_judgement::{CRL_BYTES_MAX, Crl, CrlCircumstances, CrlJudgement, judge_crl};
 pub use crl_table::CrlTable;
 pub(crate) use crl_table::{CertificateRole, SignedSerial};

@@ -35,6 +35,13 @@ fn what_the_rehearsal_says_becomes_a_bounded_finding() {
 }
 
 #[test]
+fn a_second_crl_is_a_warning_that_names_the_first() {
+    let finding = Finding::crl_issuer_twice("devices");
+    assert_eq!((finding.code.as_str(), finding.severity), ("CRL_ISSUER_TWICE", Severity::Warning));
+    assert!(finding.message.contains(" devices ") && finding.remedy.contains("certward crl remove"));
+}
+
+#[test]
 fn a_finding_reads_as_the_contract_writes_it() {
     let finding = Finding::not_servable("reasons");
     let json = serde_json::to_value(&finding).unwrap();

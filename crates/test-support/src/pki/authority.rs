@@ -1,8 +1,9 @@
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    Certificate, CertificateParams, CertificateRevocationList, CertificateRevocationListParams, Issuer,
-    KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
+    Certificate, CertificateParams, CertificateRevocationList, CertificateRevocationListParams,
+    CrlIssuingDistributionPoint, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber,
+    date_time_ymd,
 };
 use time::OffsetDateTime;
 
@@ -125,7 +126,17 @@ impl Authority {
         next_update: OffsetDateTime,
     ) -> String {
         let serials = revoked.iter().map(|leaf| SerialNumber::from(leaf.serial())).collect();
-        self.signed_crl(number, serials, this_update, next_update).pem().unwrap() + &self.pem
+        self.signed_crl(number, serials, this_update, next_update, None).pem().unwrap() + &self.pem
+    }
+
+    /// A CRL (DER) that revokes nothing and has this scope.
+    pub fn partition(
+        &self,
+        scope: CrlIssuingDistributionPoint,
+        this_update: OffsetDateTime,
+        next_update: OffsetDateTime,
+    ) -> Vec<u8> {
+        self.signed_crl(1, Vec::new(), this_update, next_update, Some(scope)).der().to_vec()
     }
 
     /// A CRL (DER) of these serial numbers.
@@ -136,7 +147,7 @@ impl Authority {
         this_update: OffsetDateTime,
         next_update: OffsetDateTime,
     ) -> Vec<u8> {
-        self.signed_crl(number, revoked, this_update, next_update).der().to_vec()
+        self.signed_crl(number, revoked, this_update, next_update, None).der().to_vec()
     }
 
     fn signed_crl(
@@ -145,6 +156,7 @@ impl Authority {
         revoked: Vec<SerialNumber>,
         this_update: OffsetDateTime,
         next_update: OffsetDateTime,
+        issuing_distribution_point: Option<CrlIssuingDistributionPoint>,
     ) -> CertificateRevocationList {
         let entry = |serial_number| RevokedCertParams {
             serial_number,
@@ -156,7 +168,7 @@ impl Authority {
             this_update,
             next_update,
             crl_number: SerialNumber::from(number),
-            issuing_distribution_point: None,
+            issuing_distribution_point,
             revoked_certs: revoked.into_iter().map(entry).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
