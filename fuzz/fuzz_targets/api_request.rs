@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use certward_api::{Api, ApiDeadlines, ApiSettings, register_metrics};
-use certward_lifecycle::{FailedHandshake, Lifecycle, NewDeployment, NodeView, Rehearsal, SystemEntropy};
-use certward_pki::{HostName, Material, NoEntryPoint};
+use certward_lifecycle::{
+    CarryingOut, FailedHandshake, Lifecycle, LiveEvidence, NewDeployment, NodeView, Rehearsal, SessionFilter,
+    SessionsByClientCa, SessionsOfNode, SystemEntropy, TrustChange,
+};
+use certward_pki::{DenyKey, DeviceId, HostName, Material, NoEntryPoint};
 use certward_store::{
-    Address, Deployment, DeploymentId, DeploymentSpec, MasterKey, RequestLimit, Store, SystemClock,
-    UpstreamList,
+    Address, Deployment, DeploymentId, DeploymentSpec, Generation, MasterKey, NodeId, RequestLimit, Store,
+    SystemClock, UpstreamList,
 };
 use libfuzzer_sys::fuzz_target;
 use prometheus_client::registry::Registry;
@@ -130,7 +133,43 @@ impl NodeView for NoGateway {
         0
     }
 
+    fn gateway_node(&self) -> Option<NodeId> {
+        None
+    }
+
     fn recent_failures(&self, _: &DeploymentId) -> Vec<FailedHandshake> {
         vec![]
+    }
+
+    fn newest_failure(&self, _: &DeploymentId) -> Option<FailedHandshake> {
+        None
+    }
+
+    fn sessions(&self, _: &DeploymentId, _: &SessionFilter, _: usize) -> Option<SessionsOfNode> {
+        None
+    }
+
+    fn connected(&self, _: &DeploymentId, _: &[DeviceId]) -> Option<Vec<DeviceId>> {
+        None
+    }
+
+    fn close_sessions(&self, _: &DeploymentId, _: &SessionFilter) -> Option<u64> {
+        None
+    }
+
+    fn live_evidence(&self, _: &DeploymentId, _: &TrustChange) -> LiveEvidence {
+        LiveEvidence::default()
+    }
+
+    fn denied_sessions(&self, _: &DeploymentId, keys: &[DenyKey]) -> Vec<u64> {
+        vec![0; keys.len()]
+    }
+
+    fn carried_out(&self, _: &DeploymentId, _: Generation) -> CarryingOut<'_> {
+        Box::pin(std::future::ready(true))
+    }
+
+    fn sessions_by_client_ca(&self, _: &DeploymentId, _: &[Vec<u8>]) -> SessionsByClientCa {
+        SessionsByClientCa::default()
     }
 }
