@@ -151,7 +151,7 @@ pub(crate) enum Command {
     #[command(after_help = "Exit codes: 0 it could be read, whatever it says; 1 failed, 2 wrong usage.\n\
                             Example: certward status")]
     Status(ConnectArgs),
-    /// What ends soon or has expired: certificates, client CAs, API keys
+    /// What ends soon or has expired: certificates, client CAs, CRLs, API keys
     #[command(after_help = "Example: certward expiring --within 90d")]
     Expiring(ExpiringArgs),
     /// Alerts about what ends, and the channels they go to

@@ -9,9 +9,10 @@ use serde_json::Value;
 use self::attention::Attention;
 use crate::{
     api_time,
-    api_types::{DeploymentAnswer, EndingAnswer},
+    api_types::{CrlAnswer, DeploymentAnswer, EndingAnswer},
     cli::ConnectArgs,
-    client::Client,
+    client::{Client, ClientError},
+    commands::end_urgency::EndUrgency,
     output,
     style::{Style, Tone},
     table::TextTable,
@@ -23,13 +24,40 @@ pub(super) async fn run(connect: ConnectArgs) -> anyhow::Result<ExitCode> {
     let endings = client.pages(&["expiring"], "within=30d&limit=1000").await?;
     let endings: Vec<EndingAnswer> = serde_json::from_value(endings.into())?;
     let now = SystemClock.now();
-    let lines = sorted(deployments, &endings, now)?;
+    let crls = crls_of(&client, &endings, now).await?;
+    let lines = sorted(deployments, &endings, &crls, now)?;
     if connect.json {
         output::say_json(&lines.into_iter().map(|line| line.answer).collect::<Vec<_>>())?;
     } else {
         output::say(&report(&lines, now, Style::of_stdout()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// By deployment; of those with a CRL that has ended, as only its policy says what that means. Of
+/// those that the API's limit leaves out, only the end is known.
+async fn crls_of(
+    client: &Client,
+    endings: &[EndingAnswer],
+    now: Timestamp,
+) -> anyhow::Result<HashMap<String, Vec<CrlAnswer>>> {
+    let is_stale =
+        |ending: &&EndingAnswer| ending.kind == "crl" && EndUrgency::of(ending, now) == EndUrgency::Expired;
+    let mut crls = HashMap::new();
+    for id in endings.iter().filter(is_stale).filter_map(|ending| ending.deployment_id.as_deref()) {
+        if crls.contains_key(id) {
+            continue;
+        }
+        let found = match client.get(&["deployments", id, "tls", "crls"]).await {
+            Ok(found) => serde_json::from_value(found)?,
+            Err(error @ ClientError::Refused { .. }) if error.retry_after().is_some() => break,
+            // Deleted since, or not for this key.
+            Err(ClientError::Refused { .. }) => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        crls.insert(id.to_owned(), found);
+    }
+    Ok(crls)
 }
 
 struct StatusLine {
@@ -41,6 +69,7 @@ struct StatusLine {
 fn sorted(
     deployments: Vec<Value>,
     endings: &[EndingAnswer],
+    crls: &HashMap<String, Vec<CrlAnswer>>,
     now: Timestamp,
 ) -> serde_json::Result<Vec<StatusLine>> {
     let mut of_deployments = HashMap::<&str, Vec<&EndingAnswer>>::new();
@@ -53,7 +82,8 @@ fn sorted(
     for answer in deployments {
         let deployment = DeploymentAnswer::deserialize(&answer)?;
         let endings = of_deployments.get(deployment.id.as_str()).map_or(&[][..], Vec::as_slice);
-        let attention = Attention::of(&deployment, endings, now);
+        let crls = crls.get(&deployment.id).map_or(&[][..], Vec::as_slice);
+        let attention = Attention::of(&deployment, endings, crls, now);
         lines.push(StatusLine { answer, deployment, attention });
     }
     // Stable: otherwise by project and id, as the API lists them.
@@ -118,7 +148,7 @@ mod tests {
 
     fn lines(deployments: &[Value], endings: &[Value]) -> Vec<StatusLine> {
         let endings: Vec<EndingAnswer> = serde_json::from_value(json!(endings)).unwrap();
-        sorted(deployments.to_vec(), &endings, now()).unwrap()
+        sorted(deployments.to_vec(), &endings, &HashMap::new(), now()).unwrap()
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use certward_pki::StalePolicy;
 use certward_store::Timestamp;
 
 use crate::{
     api_time,
-    api_types::{DeploymentAnswer, EndingAnswer},
+    api_types::{CrlAnswer, DeploymentAnswer, EndingAnswer},
     commands::{broker_trouble, end_urgency::EndUrgency},
     style::Tone,
 };
@@ -41,7 +42,13 @@ pub(super) enum AttentionRank {
 }
 
 impl Attention {
-    pub(super) fn of(deployment: &DeploymentAnswer, endings: &[&EndingAnswer], now: Timestamp) -> Self {
+    /// `crls`: those of the deployment, if one of them has ended.
+    pub(super) fn of(
+        deployment: &DeploymentAnswer,
+        endings: &[&EndingAnswer],
+        crls: &[CrlAnswer],
+        now: Timestamp,
+    ) -> Self {
         let mut found = Vec::new();
         let mut note = |rank, end, reason: &str| found.push(Self { rank, end, reason: reason.to_owned() });
         let expire = deployment.tls.as_ref().and_then(|tls| tls.expire.as_deref());
@@ -62,6 +69,12 @@ impl Attention {
         }
         if end.is_some_and(|end| end <= now) {
             note(AttentionRank::Expired, end, "expired");
+        }
+        // Before their ends, which say less.
+        for crl in crls {
+            if let Some((rank, end, reason)) = said_of_crl(crl, now) {
+                note(rank, end, &reason);
+            }
         }
         for ending in endings {
             // The list may still have the certificate before.
@@ -119,6 +132,8 @@ fn said_of(ending: &EndingAnswer, now: Timestamp) -> Option<(AttentionRank, Stri
         "leaf" => ("", Expired),
         "intermediate" => ("intermediate ", Expired),
         "clientCA" => ("client CA ", EndsSoon),
+        // CAs issue the next one late: its end is no news before.
+        "crl" if urgency == EndUrgency::Expired => ("CRL ", EndsSoon),
         _ => return None,
     };
     match urgency {
@@ -128,6 +143,18 @@ fn said_of(ending: &EndingAnswer, now: Timestamp) -> Option<(AttentionRank, Stri
         EndUrgency::Soon => Some((EndsSoon, format!("{name}ends {words}"))),
         EndUrgency::Later => None,
     }
+}
+
+/// Of one that is stale, or whose fetch fails: it will be stale.
+fn said_of_crl(crl: &CrlAnswer, now: Timestamp) -> Option<(AttentionRank, Option<Timestamp>, String)> {
+    use AttentionRank::{EndsSoon, Expired};
+    let next_update = crl.next_update.as_deref().unwrap_or_default();
+    let end = api_time::parse(next_update);
+    if end.is_some_and(|end| end <= now) {
+        let rank = if crl.stale == StalePolicy::Hard.as_str() { Expired } else { EndsSoon };
+        return Some((rank, end, format!("CRL {} {}", crl.id, api_time::ends_in_words(next_update, now))));
+    }
+    crl.failure.as_ref().map(|failure| (EndsSoon, end, format!("CRL {}: {}", crl.id, failure.message)))
 }
 
 #[cfg(test)]
@@ -150,6 +177,8 @@ mod tests {
             ("intermediate", near, AttentionRank::EndsSoon, "intermediate ends in 12 hours"),
             ("clientCA", past, AttentionRank::EndsSoon, "client CA expired 36 hours ago"),
             ("clientCA", near, AttentionRank::EndsSoon, "client CA ends in 12 hours"),
+            ("crl", past, AttentionRank::EndsSoon, "CRL expired 36 hours ago"),
+            ("crl", near, AttentionRank::Well, ""),
             // Replaced since.
             ("leaf", past, AttentionRank::Well, ""),
         ] {
@@ -159,8 +188,47 @@ mod tests {
                 expire: expire.to_owned(),
                 ..EndingAnswer::default()
             };
-            let attention = Attention::of(&deployment, &[&ending], now);
+            let attention = Attention::of(&deployment, &[&ending], &[], now);
             assert_eq!((attention.rank, attention.reason()), (rank, reason), "{kind} {expire}");
+        }
+    }
+    #[test]
+    fn a_stale_crl_counts_by_its_policy_and_a_fetch_that_fails_less() {
+        let deployment: DeploymentAnswer =
+            serde_json::from_value(json!({"deploymentID": "d", "tls": {"expire": "2034-05-01 00:00:00"}}))
+                .unwrap();
+        let now = Timestamp::from_time(datetime!(2034-04-11 12:00:00 UTC));
+        let crl = |id: &str, stale: &str, end: &str, failure: &str| {
+            let mut crl = json!({"id": id, "stale": stale, "nextUpdate": end});
+            if !failure.is_empty() {
+                crl["failure"] = json!({"message": failure});
+            }
+            serde_json::from_value::<CrlAnswer>(crl).unwrap()
+        };
+        let (past, future) = ("2034-04-10 00:00:00", "2034-04-12 00:00:00");
+        let soft = || crl("b", "soft", past, "");
+        for (crls, rank, reason) in [
+            (vec![crl("a", "hard", past, "")], AttentionRank::Expired, "CRL a expired 36 hours ago"),
+            (vec![soft()], AttentionRank::EndsSoon, "CRL b expired 36 hours ago"),
+            (vec![soft(), crl("a", "hard", past, "")], AttentionRank::Expired, "CRL a expired 36 hours ago"),
+            (vec![crl("a", "hard", future, "It is away.")], AttentionRank::EndsSoon, "CRL a: It is away."),
+            // The end says more.
+            (
+                vec![crl("a", "soft", past, "It is away.")],
+                AttentionRank::EndsSoon,
+                "CRL a expired 36 hours ago",
+            ),
+            (vec![crl("a", "hard", future, "")], AttentionRank::Well, ""),
+        ] {
+            let ending =
+                EndingAnswer { kind: "crl".to_owned(), expire: past.to_owned(), ..Default::default() };
+            let endings: &[_] = if crls.iter().any(|crl| crl.next_update.as_deref() == Some(past)) {
+                &[&ending]
+            } else {
+                &[]
+            };
+            let attention = Attention::of(&deployment, endings, &crls, now);
+            assert_eq!((attention.rank, attention.reason()), (rank, reason), "{crls:?}");
         }
     }
 }
