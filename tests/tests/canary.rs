@@ -4,7 +4,8 @@ use std::{fs, path::Path};
 
 use aho_corasick::AhoCorasick;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use certward_tests::{PostgresServer, Scene, Setup, recipe, run};
+use certward_store::{Clock as _, SystemClock};
+use certward_tests::{Authority, PostgresServer, Scene, Setup, recipe, run};
 use serde_json::json;
 
 /// A secret and its search patterns.
@@ -234,6 +235,51 @@ fn nothing_comes_out(setup: Setup) -> Vec<(String, Vec<u8>)> {
         );
     }
     places
+}
+
+#[test]
+fn what_is_revoked_and_why_is_in_no_log() {
+    let mut scene = Scene::with(Setup { log_level: "trace", ..Setup::default() });
+    let clients = Authority::new("Device CA");
+    scene.run_two_way(&clients);
+    let (revoked, on_crl) = (clients.client("canary-subject"), clients.client("canary-of-the-crl"));
+    let now = SystemClock.now().to_time();
+    let crl = clients.crl_and_issuer(1, &[&on_crl], now - time::Duration::HOUR, now + time::Duration::DAY);
+    let base64_of = |pem: &str| pem.lines().nth(2).expect("a PEM has lines").to_owned();
+    let canaries = [
+        Canary::text("the certificate", &base64_of(&revoked.pem)),
+        Canary::text("its subject", "canary-subject"),
+        Canary::text("a name", "canary-name"),
+        Canary::text("a reason", "canary-reason"),
+        Canary::text("the CRL", &base64_of(&crl)),
+    ];
+    let path = format!("/deployments/{}/tls/revocations", Scene::DEPLOYMENT);
+    let revocations = [
+        json!({"certificate": revoked.pem, "reason": "canary-reason"}),
+        json!({"name": "canary-name", "reason": "canary-reason-of-a-name"}),
+    ];
+    let api = scene.api();
+    for (wanted, status) in [
+        (json!(revocations), 201),
+        (json!([{"certificate": revoked.pem, "name": "canary-name", "reason": "canary-reason"}]), 422),
+        (json!([{"certificate": revoked.pem.replace('M', "*"), "reason": "canary-reason"}]), 422),
+    ] {
+        api.send("POST", &path, Some(&json!({"revocations": wanted}))).expect(status);
+    }
+    for (body, status) in [(&crl, 200), (&revoked.pem, 422), (&crl.replace('M', "*"), 422)] {
+        let path = format!("/deployments/{}/tls/crls/devices", Scene::DEPLOYMENT);
+        let set = api.try_send("PUT", &path, "Content-Type: application/x-pem-file\r\n", body);
+        set.unwrap().expect(status);
+    }
+    let listed = api.get(&path).expect(200).json();
+    let text = listed.to_string();
+    assert!(text.contains("canary-name") && text.contains("canary-reason"), "{text}");
+    let removed = listed[0]["id"].as_str().expect("an id");
+    api.send("DELETE", &format!("{path}/{removed}"), None).expect(204);
+    scene.certward.stop();
+    let log = scene.certward.log();
+    assert!(log.contains(" DEBUG "), "the log tells more than it does by default");
+    assert_eq!(find(&canaries, &[("the log".into(), log.into_bytes())]), None);
 }
 
 fn said(output: &std::process::Output) -> Vec<u8> {

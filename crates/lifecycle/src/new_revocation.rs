@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeSet, HashMap, HashSet},
 };
 
-use certward_pki::{DeviceId, RevokedCertificate, UnreadableCertificate, is_control};
+use certward_pki::{DeviceId, DeviceIdentity, RevokedCertificate, UnreadableCertificate, is_control};
 use certward_store::{DeploymentId, Reader, RevokedWhat, SeenDevice, StoreError};
 use thiserror::Error;
 
@@ -80,28 +80,37 @@ pub enum RevocationFault {
     /// No serial number.
     #[error("a serial number is 1 to 20 bytes in hexadecimal digits")]
     BadSerial,
-    /// Empty, too long, or with control characters.
-    #[error("an issuer has 1 to 160 bytes and no control characters: it is matched as it is shown")]
+    /// Empty, too long, with control characters, or not shown whole: several issuers are shown so.
+    #[error(
+        "an issuer has 1 to 160 bytes and no control characters: it is matched as it is shown; one that is not shown whole is revoked by certificate"
+    )]
     BadIssuer,
     /// Empty, too long, or with control characters.
     #[error("a name has 1 to 1024 bytes and no control characters: it is matched as the broker receives it")]
     BadName,
+    /// The broker receives fingerprints: an ECDSA signature can be turned into a second valid one,
+    /// which has another.
+    #[error(
+        "the broker receives fingerprints as names, and one certificate may have several: revoke it by fingerprint"
+    )]
+    NameIsFingerprint,
     /// Too long, or with control characters.
     #[error("a reason has at most 200 characters and no control characters")]
     BadReason,
 }
 
-/// One for each of `new`, or all that cannot be stored.
+/// One for each of `new`, or all that cannot be stored. `identity`: what the broker receives.
 pub(crate) async fn resolve(
     store: &Reader,
     deployment: &DeploymentId,
+    identity: DeviceIdentity,
     new: &[NewRevocation],
 ) -> Result<Result<Vec<RevokedWhat>, Vec<RefusedRevocation>>, StoreError> {
     let wanted: BTreeSet<String> = new.iter().filter_map(|new| new.target.fingerprint()).collect();
     let wanted: Vec<String> = wanted.into_iter().collect();
     let devices = store.devices_with(deployment, &wanted).await?;
     let devices = devices.into_iter().map(|device| (device.fingerprint.clone(), device)).collect();
-    let resolved: Vec<_> = new.iter().map(|new| new.resolved(&devices)).collect();
+    let resolved: Vec<_> = new.iter().map(|new| new.resolved(&devices, identity)).collect();
     let of_cas = resolved.iter().flatten().filter(|it| it.is_ca).map(|it| it.what.clone());
     let of_cas: Vec<RevokedWhat> = of_cas.collect();
     let limit = u32::try_from(of_cas.len()).unwrap_or(u32::MAX);
@@ -137,10 +146,16 @@ impl ResolvedRevocation {
 impl NewRevocation {
     /// What is wrong with it whatever devices are known.
     pub fn fault(&self) -> Option<RevocationFault> {
-        self.resolved(&HashMap::new()).err().filter(|fault| *fault != RevocationFault::UnknownFingerprint)
+        self.resolved(&HashMap::new(), DeviceIdentity::default())
+            .err()
+            .filter(|fault| *fault != RevocationFault::UnknownFingerprint)
     }
 
-    fn resolved(&self, devices: &HashMap<String, SeenDevice>) -> Result<ResolvedRevocation, RevocationFault> {
+    fn resolved(
+        &self,
+        devices: &HashMap<String, SeenDevice>,
+        identity: DeviceIdentity,
+    ) -> Result<ResolvedRevocation, RevocationFault> {
         if self.reason.chars().count() > REVOCATION_REASON_MAX || self.reason.chars().any(is_control) {
             return Err(RevocationFault::BadReason);
         }
@@ -169,6 +184,9 @@ impl NewRevocation {
             RevocationTarget::Name { name, issuer: of } => {
                 if !is_text(name, NAME_BYTES_MAX) {
                     return Err(RevocationFault::BadName);
+                }
+                if identity == DeviceIdentity::Fingerprint {
+                    return Err(RevocationFault::NameIsFingerprint);
                 }
                 RevokedWhat::Name { name: name.clone(), issuer: of.as_deref().map(issuer).transpose()? }
             }
@@ -214,7 +232,13 @@ fn serial(text: &str) -> Option<String> {
 
 fn issuer(text: &str) -> Result<String, RevocationFault> {
     let text = as_shown(text);
-    if is_text(&text, ISSUER_BYTES_MAX) { Ok(text.into_owned()) } else { Err(RevocationFault::BadIssuer) }
+    // Cut, undecodable or too long to be read.
+    let is_whole = !text.ends_with("...") && !text.starts_with('(');
+    if is_whole && is_text(&text, ISSUER_BYTES_MAX) {
+        Ok(text.into_owned())
+    } else {
+        Err(RevocationFault::BadIssuer)
+    }
 }
 
 /// openssl may print `O = Demo, CN = Meters` for `O=Demo, CN=Meters`. Only a text whose first
@@ -252,6 +276,27 @@ fn is_text(text: &str, bytes_max: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_issuer_that_several_are_shown_as_is_refused() {
+        let cut = format!("O={}...", "a".repeat(155));
+        for text in [&cut, "(cannot be decoded)", "(a very long name)", "", "O=\n", &"a".repeat(161)] {
+            assert_eq!(issuer(text), Err(RevocationFault::BadIssuer), "{text}");
+        }
+        assert_eq!(issuer("O=Demo, CN=Meters").unwrap(), "O=Demo, CN=Meters");
+    }
+
+    #[test]
+    fn a_name_that_is_a_fingerprint_is_refused() {
+        let target = RevocationTarget::Name { name: "0f".repeat(32), issuer: None };
+        let new = NewRevocation { target, reason: String::new() };
+        for identity in DeviceIdentity::ALL {
+            let fault = new.resolved(&HashMap::new(), identity).err();
+            let expected =
+                (identity == DeviceIdentity::Fingerprint).then_some(RevocationFault::NameIsFingerprint);
+            assert_eq!(fault, expected, "{identity}");
+        }
+    }
 
     #[test]
     fn a_serial_number_is_read_as_it_is_shown() {
@@ -297,7 +342,7 @@ mod tests {
             assert_eq!(issuer(text).as_deref(), Ok(expected));
             let named = RevocationTarget::Name { name: "one".to_owned(), issuer: Some(text.to_owned()) };
             let new = NewRevocation { target: named, reason: String::new() };
-            let what = new.resolved(&HashMap::new()).map(|it| it.what);
+            let what = new.resolved(&HashMap::new(), DeviceIdentity::Cn).map(|it| it.what);
             let RevokedWhat::Name { issuer, .. } = what.unwrap() else { panic!("{text}") };
             assert_eq!(issuer.as_deref(), Some(expected));
         }
@@ -331,7 +376,7 @@ mod tests {
         ];
         for (target, reason, expected) in cases {
             let new = NewRevocation { target, reason: reason.to_owned() };
-            assert_eq!(new.resolved(&HashMap::new()).err(), expected, "{new:?}");
+            assert_eq!(new.resolved(&HashMap::new(), DeviceIdentity::Cn).err(), expected, "{new:?}");
         }
     }
 }

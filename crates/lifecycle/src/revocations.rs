@@ -105,8 +105,9 @@ impl Lifecycle {
             return Err(RevocationError::Count);
         }
         let there = self.store.read().deployment(&wanted.id).await?;
-        there.filter(|there| wanted.means(there)).ok_or(RevocationError::NoDeployment)?;
-        let resolved = resolve(&self.store.read(), &wanted.id, new).await?;
+        let there = there.filter(|there| wanted.means(there)).ok_or(RevocationError::NoDeployment)?;
+        let identity = there.spec.proxy.identity;
+        let resolved = resolve(&self.store.read(), &wanted.id, identity, new).await?;
         let revoked = resolved.map_err(RevocationError::Refused)?;
         // Before the change, which ends the sessions.
         let matches = self.matches(&wanted.id, &revoked).await?;

@@ -123,11 +123,9 @@ pub(crate) fn shown_name(content: &[u8]) -> Box<str> {
 /// Lower-case hexadecimal digits, two for each byte; at most 20 bytes.
 pub(crate) fn shown_serial(tbs: &Tbs<'_>) -> Option<String> {
     let serial = tbs.serial()?;
-    // A positive number may begin with a zero byte (X.690 §8.3).
-    let significant = match serial {
-        [0, rest @ ..] if !rest.is_empty() => rest,
-        serial => serial,
-    };
+    // A positive number may begin with a zero byte (X.690 §8.3); webpki takes several.
+    let zeros = serial.iter().take_while(|byte| **byte == 0).count();
+    let significant = &serial[zeros.min(serial.len().saturating_sub(1))..];
     let digits = significant.iter().take(SERIAL_BYTES_MAX).map(|byte| format!("{byte:02x}"));
     let dots = if significant.len() > SERIAL_BYTES_MAX { "..." } else { "" };
     Some(digits.collect::<String>() + dots)

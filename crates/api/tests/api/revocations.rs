@@ -308,11 +308,13 @@ async fn the_rate_is_that_of_the_change() {
     let deployment = certward_store::DeploymentId::parse("ge6a1a75").unwrap();
     let close_rate = async || {
         let found = world.lifecycle.store().read().deployment(&deployment).await.unwrap().unwrap();
-        certward_store::CloseRate::number(found.close_rate)
+        (certward_store::CloseRate::number(found.close_rate), found.close_rate_number)
     };
-    assert_eq!(close_rate().await, 50);
+    assert_eq!(close_rate().await, (50, 1));
     assert_eq!(add(&world, &by_name("b")).await.status, 201);
-    assert_eq!(close_rate().await, 0, "at once");
+    assert_eq!(close_rate().await, (50, 1), "it leaves those that wait their turns");
+    assert_eq!(at("20").json(&by_name("c")).send().await.status, 201);
+    assert_eq!(close_rate().await, (20, 2));
 }
 
 #[tokio::test]

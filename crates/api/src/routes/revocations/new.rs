@@ -125,6 +125,7 @@ fn of_fault(fault: RevocationFault) -> Detail {
         ),
         Fault::BadIssuer => (invalid, "issuer", "Copy it from the list of devices or of failed handshakes."),
         Fault::BadName => (invalid, "name", "Give the name as the broker receives it."),
+        Fault::NameIsFingerprint => (invalid, "name", "Give it as fingerprint, of a known device."),
         Fault::BadReason => (RefusalCode::TextInvalid, "reason", "Give one line of up to 200 characters."),
     };
     Detail::property(code, field, format!("The property {field} is wrong: {fault}."), remedy)

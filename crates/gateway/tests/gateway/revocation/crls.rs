@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use certward_gateway::{ExpiredSessions, Settings};
 use certward_lifecycle::SilentNodes;
 use certward_pki::StalePolicy;
 use certward_store::DeploymentPatch;
@@ -10,7 +11,7 @@ use rcgen::{KeyPair, SerialNumber};
 use time::OffsetDateTime;
 
 use super::{Fleet, HOST};
-use crate::stage::{Authority, Device, Leaf, TLS12, TLS13, eventually, from_now};
+use crate::stage::{Authority, Device, Leaf, TLS12, TLS13, World, eventually, from_now, settings};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -144,6 +145,30 @@ async fn a_stale_crl_refuses_its_issuers_devices_if_it_is_hard_and_no_other() {
     }
     fleet.set_crl("hard", crl(clients, 2, &[]), StalePolicy::Hard).await;
     fleet.talk(&devices[0]).await.expect("it comes back");
+    fleet.world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_kept_session_whose_certificate_has_ended_stays_until_a_crl_revokes_it() {
+    let keep = Settings { expired_sessions: ExpiredSessions::Keep, ..settings() };
+    let fleet = Fleet::in_world(World::with(keep).await, TLS13, false).await;
+    let client = |name| fleet.clients.client_with(name, |params| params.not_after = from_now(HOUR));
+    let leaves = [client("a"), client("b"), client("c")];
+    let mut sessions = Vec::new();
+    for leaf in &leaves {
+        sessions.push(fleet.talk(&fleet.device(leaf)).await.unwrap());
+    }
+    fleet.world.clock.advance(2 * HOUR);
+    fleet.is_refused_as(&fleet.device(&leaves[0]), "CertificateExpired", "certificate_expired").await;
+    for (number, revoked) in [(1, 0), (2, 1), (3, 2)] {
+        fleet.set_crl("devices", crl(&fleet.clients, number, &[]), StalePolicy::Soft).await;
+        for session in &mut sessions[revoked..] {
+            session.echo(b"kept").await.unwrap();
+        }
+        fleet.set_crl("revoked", crl(&fleet.clients, number, &[&leaves[revoked]]), StalePolicy::Soft).await;
+        sessions[revoked].ends_cleanly().await;
+    }
+    assert_eq!((fleet.closed("revoked"), fleet.closed("expired"), fleet.closed("untrusted")), (3, 0, 0));
     fleet.world.shut_down().await;
 }
 

@@ -209,7 +209,7 @@ async fn names_are_those_that_the_broker_is_told_also_after_a_change_of_the_iden
     eventually("it comes back", || async { fleet.talk(&fleet.device(&leaf)).await.is_ok() }).await;
     let mut session = fleet.talk(&fleet.device(&leaf)).await.unwrap();
     // Its broker knows it by this name until it ends.
-    fleet.world.change(&fleet.deployment, identity(DeviceIdentity::Fingerprint)).await;
+    fleet.world.change(&fleet.deployment, identity(DeviceIdentity::San)).await;
     fleet.revoke(vec![name("device", None)]).await;
     session.ends_cleanly().await;
     fleet.talk(&fleet.device(&leaf)).await.expect("its name is another now");
