@@ -23,8 +23,10 @@ fn it_asks_the_configured_address_without_a_key_by_http_and_https() {
     let files = Authority::new("API CA").server_named("api", &["api.example"]).write(folder.path(), "api");
     for api_certificate in [None, Some(files)] {
         let mut certward = Certward::start_with(Setup { api_certificate, ..Setup::default() });
-        let (code, text) = healthcheck(&certward);
-        assert!(code == 0 && text.contains("\"status\":\"ready\""), "{code} {text}");
+        // It listens a little before it is ready.
+        let ready = || Some(healthcheck(&certward)).filter(|(code, _)| *code == 0);
+        let (_, text) = wait_until("certward is ready", ready);
+        assert!(text.contains("\"status\":\"ready\""), "{text}");
         certward.stop();
         let (code, text) = healthcheck(&certward);
         assert!(code == 1 && text.contains("is `certward serve` running"), "{code} {text}");

@@ -213,9 +213,13 @@ impl NodeContext {
             // Trust changed, so unknown trust is refused.
             Trust::Unknown => return Err(ClosedReason::Untrusted),
             Trust::Scope(scope, Some(check)) => {
-                // A certificate that ends is no reason: see `has_ended`.
-                if scope != member.scope() || !self.still_accepts_client(check, tls) {
+                if scope != member.scope() {
                     self.verify_client(check, tls).map_err(|refusal| ClosedReason::of_refusal(&refusal))?;
+                } else if let Some(objection) = self.objection(check, tls)
+                    // A certificate that ends is no reason: see `has_ended`.
+                    && self.verify_client(check, tls).is_err()
+                {
+                    return Err(ClosedReason::of_refusal(&objection));
                 }
                 // The broker may know it by a name of an earlier identity.
                 if check.revocations().is_some_and(|revocations| member.handle().is_denied(revocations.get()))
@@ -253,13 +257,10 @@ impl NodeContext {
         self.stale_crls.verify_stale(&self.registry, self.clock.now()).await;
     }
 
-    /// See [`ClientCheck::still_accepts`].
-    fn still_accepts_client(&self, check: &ClientCheck, tls: &Tls) -> bool {
-        let (Some([leaf, intermediates @ ..]), Some(now)) = (tls.peer_certificates(), self.tls_configs.now())
-        else {
-            return false;
-        };
-        check.still_accepts(leaf, intermediates, now)
+    /// See [`ClientCheck::objection`].
+    fn objection(&self, check: &ClientCheck, tls: &Tls) -> Option<Error> {
+        let [leaf, intermediates @ ..] = tls.peer_certificates()? else { return None };
+        check.objection(leaf, intermediates, self.tls_configs.now()?)
     }
 
     /// rustls does not verify on resumption, and trust may have changed.

@@ -175,6 +175,11 @@ async fn every_example_is_what_the_server_answers() {
     *world.gateway.denied.lock().unwrap() = vec![DenyKey::issued("CN=Meters", "0a01")];
     let revocations = "/deployments/ge6a1a75/tls/revocations";
     it.answered("addRevocations.answer", 201, with(world.post(revocations), "addRevocations")).await;
+    // Those of one change are in the order of their ids, which are drawn: one is left.
+    let listed = world.get(revocations).send().await.json();
+    let named = listed.as_array().unwrap().iter().find(|it| it["by"] == "name").unwrap();
+    let named = format!("{revocations}/{}", named["id"].as_str().unwrap());
+    assert_eq!(world.delete(&named).send().await.status, 204);
     it.answered("listRevocations.answer", 200, world.get(revocations)).await;
     world.gateway.fetches.store(true, Ordering::SeqCst);
     let crl = "/deployments/ge6a1a75/tls/crls/meters";

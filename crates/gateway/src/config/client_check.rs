@@ -46,19 +46,17 @@ impl ClientCheck {
         self.revocations.as_ref()
     }
 
-    /// Whether a chain that was accepted is accepted still, whatever its dates: nothing of it is
-    /// revoked since. `false`: it has to be verified.
-    pub(crate) fn still_accepts(
+    /// What revocations have against a chain that was accepted, whatever its dates. Without the
+    /// intermediates that are revoked it may be accepted all the same.
+    pub(crate) fn objection(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> bool {
-        self.revocations.as_ref().is_none_or(|revocations| {
-            let revocations = revocations.get();
-            revocations.refusal_among(intermediates, now).is_none()
-                && revocations.check(end_entity, now).is_ok()
-        })
+    ) -> Option<Error> {
+        let revocations = self.revocations.as_ref()?.get();
+        let of_end_entity = revocations.check(end_entity, now).err();
+        of_end_entity.or_else(|| revocations.refusal_among(intermediates, now)).map(Error::from)
     }
 
     fn verify_with(
