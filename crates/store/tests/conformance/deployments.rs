@@ -117,12 +117,14 @@ async fn each_node_ends_its_share_of_a_changes_rate(world: World) {
         tx.set_close_rate(&made.id, rate(wanted)).await.expect("written");
         tx.commit().await.expect("committed");
         made.close_rate = rate(each);
+        made.close_rate_number += 1;
         assert_eq!(world.store.read().deployment(&made.id).await.expect("read"), Some(made.clone()));
     }
     // Settings, and proofs, leave it.
     let mut tx = world.begin().await;
     tx.set_close_rate(&made.id, rate(300)).await.expect("written");
     made.close_rate = rate(100);
+    made.close_rate_number += 1;
     made.spec.name = "other".into();
     made.spec.max_session_age = SessionAge::parse(604_800).expect("an age");
     made.generation = tx.draw_generation(&made.id).await.expect("a generation");

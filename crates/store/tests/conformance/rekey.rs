@@ -186,7 +186,7 @@ async fn a_rekey_that_is_aborted_anywhere_is_completed_by_the_next(mut world: Wo
     while abort_after(polls, rekey(&world.store)).await.is_none() {
         assert_readable(&world.store, "before", before).await;
         aborted += 1;
-        polls += 1 + polls / 8;
+        polls += 1 + polls / 16;
     }
     assert!(aborted > 10, "{aborted}");
     assert_eq!(keys_in_use(&world).await, [new_id().to_string()]);
@@ -394,7 +394,7 @@ async fn a_reseal_of_a_replica_that_is_aborted_anywhere_is_completed_by_the_next
     let (mut polls, mut aborted) = (1, 0);
     while abort_after(polls, replica.reseal(&world.store)).await.is_none() {
         aborted += 1;
-        polls += 1 + polls / 8;
+        polls += 1 + polls / 16;
         // As the next process finds it.
         replica.close().await;
         replica = Replica::at(folder.path(), both());
