@@ -72,7 +72,7 @@ fn a_refused_certificate_is_shown_and_the_ca_that_it_needs_is_named() {
     issue("hostile", "other", "/CN=a\u{1b}[2J\u{202e}b", "|-extfile|v3");
     issue("rekeyed", "namesake", "/CN=meter-9", "|-extfile|v3");
     // Name, shown subject and issuer, the remedy.
-    let add = "Add the CA \"O=Example, CN=Other CA\" to the client CAs: certward tls set ge6a1a75 ";
+    let add = "Add the CA \"O=Example, CN=Other CA\" to the client CAs: certward trust add ge6a1a75 ";
     let cases = [
         ("version1", "CN=meter-7", "O=Example, CN=Other CA", add),
         ("meter", "CN=meter-8", "O=Example, CN=Other CA", add),

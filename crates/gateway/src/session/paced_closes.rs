@@ -39,8 +39,8 @@ pub(crate) struct PacedCloses {
 pub(crate) struct ClosePace {
     /// `None`: all that wait have their turn now.
     pub(crate) rate: Option<CloseRate>,
-    /// Another one: the change has set the rate. Else it is an earlier one's, and sessions that lose
-    /// trust now end now.
+    /// Another one: the change has set the rate. Else it is an earlier one's, and sessions that
+    /// lose trust now end now.
     pub(crate) number: i64,
 }
 

@@ -121,8 +121,8 @@ impl Tx {
 }
 
 impl Store {
-    /// The CRL that has been due for longest, of a project that is not `busy`, for the caller alone:
-    /// its next fetch moves to `until`, which an outcome replaces.
+    /// The CRL that has been due for longest, of a project that is not `busy`, for the caller
+    /// alone: its next fetch moves to `until`, which an outcome replaces.
     pub async fn claim_crl_fetch(
         &self,
         now: Timestamp,

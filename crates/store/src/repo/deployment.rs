@@ -162,8 +162,8 @@ impl Tx {
     }
 
     /// How fast the nodes together end the sessions that this change ends; each does its share.
-    /// `None`: at once, with those that an earlier change still ends. Changes that leave it end theirs
-    /// at once, and leave the others their turns.
+    /// `None`: at once, with those that an earlier change still ends. Changes that leave it end
+    /// theirs at once, and leave the others their turns.
     pub async fn set_close_rate(
         &mut self,
         id: &DeploymentId,
