@@ -496,7 +496,7 @@ impl From<CrlError> for Error {
             }
             CrlError::KeepsChanging => Self::Conflict {
                 code: RefusalCode::DeploymentChanged,
-                message: "Client CAs or the CRL were changed again and again meanwhile; send it again.".to_owned(),
+                message: "Client CAs or the CRL changed during each judgement; send it again.".to_owned(),
             },
             CrlError::Denied(denied) => denied.into(),
             CrlError::TooManyUploads => Self::TooManyUploads,

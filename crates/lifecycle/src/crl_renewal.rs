@@ -23,7 +23,7 @@ use crate::{
 const FETCHED_AT_ONCE: usize = 4;
 /// Longer than a fetch (30 s), the judgement and the change take.
 const CLAIMED_FOR: Duration = Duration::from_secs(3 * 60);
-/// Of a CRL that fails again and again.
+/// Between two lines about one CRL that keeps failing.
 const LOG_PAUSE: Duration = Duration::from_secs(60 * 60);
 
 /// Fetches CRLs; of one node.

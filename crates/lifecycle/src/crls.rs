@@ -69,7 +69,7 @@ pub enum CrlError {
     #[error("the CRLs of all deployments have at most 1 GiB")]
     StoreFull,
     /// Client CAs or the CRL changed during each judgement.
-    #[error("the deployment was changed again and again while the CRL was judged")]
+    #[error("client CAs or the CRL changed during each judgement")]
     KeepsChanging,
     /// Not allowed.
     #[error(transparent)]

@@ -105,7 +105,7 @@ pub use profile::Profile;
 pub use public_key::KeyKind;
 pub use revocation::deny_key::{DenyKey, DenyKeys};
 pub use revocation::deny_list::DenyList;
-pub use revocation::revocations::Revocations;
+pub use revocation::revocations::{PathCandidates, Revocations};
 pub use revocation::revoked_certificate::{RevokedCertificate, UnreadableCertificate, shown_device_name};
 pub use root_change::RootChange;
 pub use rules::uncovered_hosts;

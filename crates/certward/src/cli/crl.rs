@@ -20,7 +20,8 @@ pub(crate) struct CrlSetArgs {
     /// The CRL, DER or PEM; an intermediate's certificate may stand beside it
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// Have the server fetch it from here, again and again; crl_allow must permit the network
+    /// Have the server fetch it from here, now and before each nextUpdate; crl_allow must permit
+    /// the network
     #[arg(long = "from", value_name = "URL")]
     pub(crate) crl_url: Option<String>,
     /// What it means after its nextUpdate: soft, it still counts; hard, devices of its issuer are

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use certward_pki::{ClientCertificate, DeviceIdentity, Revocations};
+use certward_pki::{ClientCertificate, DeviceIdentity, PathCandidates, Revocations};
 use certward_store::{RevocationMark, TrustScope};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
@@ -56,7 +56,7 @@ impl ClientCheck {
     ) -> Option<Error> {
         let revocations = self.revocations.as_ref()?.get();
         let of_end_entity = revocations.check(end_entity, now).err();
-        of_end_entity.or_else(|| revocations.refusal_among(intermediates, now)).map(Error::from)
+        of_end_entity.or_else(|| revocations.candidates(intermediates, now).refusal).map(Error::from)
     }
 
     fn verify_with(
@@ -66,15 +66,15 @@ impl ClientCheck {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let candidates = revocations.candidates(intermediates, now);
-        let refusal = match self.paths.verify_client_cert(end_entity, &candidates, now) {
+        let PathCandidates { left, refusal } = revocations.candidates(intermediates, now);
+        let refusal = match self.paths.verify_client_cert(end_entity, &left, now) {
             Ok(verified) => match revocations.check(end_entity, now) {
                 Ok(()) => return Ok(verified),
                 Err(refusal) => refusal,
             },
             // Those that were left out may be needed.
             Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
-                if let Some(refusal) = revocations.refusal_among(intermediates, now) =>
+                if let Some(refusal) = refusal =>
             {
                 refusal
             }

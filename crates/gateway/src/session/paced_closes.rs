@@ -324,7 +324,7 @@ mod tests {
         assert!((19..=20).contains(&second), "{second}");
         stage.closes.follow(&id(), stage.pace(None)).await;
         assert_eq!(turns(&sessions), 100 - 3 - second);
-        assert!(!stage.wait(&sessions[0]), "whoever fails now ends now");
+        assert!(!stage.wait(&sessions[0]), "one that fails now ends now");
     }
 
     #[tokio::test(start_paused = true)]

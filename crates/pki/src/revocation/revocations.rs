@@ -16,6 +16,15 @@ pub struct Revocations {
     crls: Vec<Arc<CrlTable>>,
 }
 
+/// The intermediates of a chain that may be part of a path.
+#[derive(Debug, Clone)]
+pub struct PathCandidates<'a> {
+    /// Without those that a CRL refuses.
+    pub left: Cow<'a, [CertificateDer<'a>]>,
+    /// Why others were left out: the reason if no path is found without them.
+    pub refusal: Option<CertificateError>,
+}
+
 /// Signatures of intermediates that are verified for one client; more than an honest chain needs.
 /// Beyond them, an entry of a CRL counts without asking who signed.
 const SIGNATURES_MAX: usize = 16;
@@ -37,28 +46,19 @@ impl Revocations {
         self.denied.is_empty() && self.crls.is_empty()
     }
 
-    /// The intermediates that may be part of a path: without those that a CRL refuses.
+    /// Asks the CRLs about the intermediates, once: signatures may have to be verified.
     pub fn candidates<'a>(
         &self,
         intermediates: &'a [CertificateDer<'a>],
         now: UnixTime,
-    ) -> Cow<'a, [CertificateDer<'a>]> {
+    ) -> PathCandidates<'a> {
         let refusals = self.refusals(intermediates, now);
-        if refusals.iter().all(Option::is_none) {
-            return Cow::Borrowed(intermediates);
+        let refusal = refusals.iter().flatten().cloned().reduce(graver);
+        if refusal.is_none() {
+            return PathCandidates { left: Cow::Borrowed(intermediates), refusal };
         }
         let left = intermediates.iter().zip(refusals).filter(|(_, refusal)| refusal.is_none());
-        left.map(|(intermediate, _)| intermediate.clone()).collect()
-    }
-
-    /// Why [`Self::candidates`] left intermediates out: the reason if no path is found without
-    /// them. `None` if it left none out.
-    pub fn refusal_among(
-        &self,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Option<CertificateError> {
-        self.refusals(intermediates, now).into_iter().flatten().reduce(graver)
+        PathCandidates { left: left.map(|(intermediate, _)| intermediate.clone()).collect(), refusal }
     }
 
     /// Of a certificate that leads to a client CA.

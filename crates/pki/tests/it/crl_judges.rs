@@ -194,11 +194,11 @@ pub(crate) fn verify(
     let verifier = trust.verifier(&provider()).unwrap();
     let device = ders(device);
     let candidates = revocations.candidates(&device[1..], unix(at));
-    let path = verifier.verify_client_cert(&device[0], &candidates, unix(at));
+    let path = verifier.verify_client_cert(&device[0], &candidates.left, unix(at));
     let refusal = match path {
         Ok(_) => revocations.check(&device[0], unix(at)).err(),
         Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-            Some(revocations.refusal_among(&device[1..], unix(at)).expect("the path is whole"))
+            Some(candidates.refusal.expect("the path is whole"))
         }
         Err(error) => panic!("the device is refused for another reason: {error}"),
     };
